@@ -141,7 +141,7 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     assert auditor.follow(rows) == [0, 0, 0, 1]
     assert auditor.follow(table) == [1, 0, 0, 0]
     assert auditor.follow(interval) == [0, 2]
-    assert auditor.follow(archive) == [0, 0, 0]
+    assert auditor.follow(archive) == [0] * 4
     assert auditor.follow(journal) == [0, 0, 0, 0]
     runs = json.loads((auditor.folder / "journal.json").read_text("utf-8"))["rows"]
     assert {each["command"] for each in runs} == JOURNALED

@@ -19,11 +19,16 @@ another history.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from sinergi_consumers.audit import statement_reading
-from sinergi_consumers.audit.comparison import CopyComparison, valid_leaves, why_no_copy
+from sinergi_consumers.audit.comparison import (
+    CopyComparison,
+    OtherCopy,
+    valid_leaves,
+    why_no_copy,
+)
 from sinergi_consumers.audit.findings import AuditFinding, AuditVerdict
 from sinergi_consumers.audit.remarks import partition_remarks
 from sinergi_consumers.audit.replay import Replay
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.table_replay import TableTarget
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_consumers.reading.source import TopicSource
     from sinergi_schemas.topics import Topic
 
 T = TypeVar("T")
@@ -59,10 +65,13 @@ class Copies:
     Attributes:
         name: the copy to audit; None means the topic itself.
         against: another copy to compare it with, or None.
+        archive: the archive that has the other copy under the name of the topic, while `against`
+            names the archive; None if the other copy is where the topic is read.
     """
 
     name: str | None = None
     against: str | None = None
+    archive: TopicSource | None = None
 
 
 class Audit:
@@ -107,7 +116,11 @@ class Audit:
         self.verdict = AuditVerdict(SignedStatements())
         self._comparison: CopyComparison | None = None
         if copies.against is not None:
-            self._comparison = CopyComparison(bus, topic, self.name, copies.against, self.verdict)
+            other = OtherCopy(bus, topic, copies.against, copies.against)
+            if copies.archive is not None:
+                archive = replace(bus, source=copies.archive)
+                other = OtherCopy(archive, topic, topic.name, copies.against)
+            self._comparison = CopyComparison(bus, topic, self.name, other, self.verdict)
 
     @property
     def partition_counts(self) -> list[ReplayCounts]:

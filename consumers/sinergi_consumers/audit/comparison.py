@@ -37,13 +37,15 @@ class OtherCopy:
     """Another copy of a topic, which is verified partition by partition.
 
     Args:
-        bus: the source and the agreements.
+        bus: the source that has the copy, and the agreements.
         topic: the event topic.
-        name: of the copy.
+        stored_as: the name of the copy in that source.
+        name: of the copy, as findings name it.
     """
 
-    def __init__(self, bus: Bus, topic: Topic, name: str) -> None:
-        self._replay = Replay(bus, topic, name, keeps_leaves=True)
+    def __init__(self, bus: Bus, topic: Topic, stored_as: str, name: str) -> None:
+        self._bus = bus
+        self._replay = Replay(bus, topic, stored_as, keeps_leaves=True)
         self._read: dict[int, tuple[ReplayCounts, errors.SealBroken | None]] = {}
         self.name = name
 
@@ -79,26 +81,32 @@ class OtherCopy:
             self._read[number] = self._replay.partition_counts[-1], broken
         return self._read[number]
 
+    def first_difference(
+        self, verified: ReplayCounts, leaves: range, end: int
+    ) -> LeafDifference | None:
+        """As the function of this name, for this copy."""
+        return first_difference(self._bus, self._replay.name, verified, leaves, end)
+
 
 class CopyComparison:
     """The comparison of an audited copy with another copy.
 
     Args:
-        bus: the source and the agreements.
+        bus: the source of the audited copy, and the agreements.
         topic: the event topic.
         name: of the audited copy.
-        against: the name of the other copy.
+        other: the other copy.
         verdict: the findings are added to it.
     """
 
     def __init__(
-        self, bus: Bus, topic: Topic, name: str, against: str, verdict: AuditVerdict
+        self, bus: Bus, topic: Topic, name: str, other: OtherCopy, verdict: AuditVerdict
     ) -> None:
         self._bus = bus
         self._topic = topic
         self.name = name
-        self.against = against
-        self._other = OtherCopy(bus, topic, against)
+        self.against = other.name
+        self._other = other
         self._verdict = verdict
 
     def check(self) -> None:
@@ -226,7 +234,7 @@ class CopyComparison:
         end = why.end if isinstance(why, errors.SealMismatch) else ours.verified
         leaves = range(theirs.verified, min(end, ours.verified))
         if leaves:
-            difference = first_difference(self._bus, self.against, ours, leaves, theirs.offsets[1])
+            difference = self._other.first_difference(ours, leaves, theirs.offsets[1])
             remarks.append(f"compared with {self.name}: {_found(difference)}")
         self._verdict.other_findings.append(
             AuditFinding(str(why), theirs.partition, tuple(remarks), difference)
@@ -235,7 +243,7 @@ class CopyComparison:
     def _add_other_end(self, theirs: ReplayCounts, ours: ReplayCounts) -> None:
         """Record why fewer leaves of the other copy are valid, though nothing contradicts them."""
         leaves = range(theirs.verified, ours.verified)
-        difference = first_difference(self._bus, self.against, ours, leaves, theirs.offsets[1])
+        difference = self._other.first_difference(ours, leaves, theirs.offsets[1])
         if difference and difference.is_end:
             missing = _leaves(ours.verified - difference.leaf)
             self._verdict.missing_in_copy.append(

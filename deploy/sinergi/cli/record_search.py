@@ -93,7 +93,8 @@ class RecordSearch:
         self.agreements: Agreements = settings.agreements()
         self._place = reading_place(settings, self.agreements, archive)
         self.readable = self._place.readable()
-        self.topics = _chosen(self.readable, event_type, agency)
+        where = "may be read here" if archive is None else f"is in {archive}"
+        self.topics = _chosen(self.readable, event_type, agency, where)
 
     def bus(self, topic: Topic) -> Bus:
         """How a topic is read."""
@@ -172,19 +173,19 @@ def report_verdict(found: FoundRecord, record_id: str) -> None:
             terminal.note(f"  {each.topic.name}, {place}, where this key would be: {hint}")
 
 
-def _chosen(readable: list[Topic], event_type: str, agency: str | None) -> list[Topic]:
+def _chosen(readable: list[Topic], event_type: str, agency: str | None, where: str) -> list[Topic]:
     types = sorted({each.event_type for each in readable})
     if not types:
         raise errors.RecordRefused("no agreement lets you read a topic")
     if event_type not in types:
-        what = f"no topic of the event type {event_type!r} may be read here"
+        what = f"no topic of the event type {event_type!r} {where}"
         raise errors.RecordRefused(f"{what}; {did_you_mean(event_type, types)}")
     found = [each for each in readable if each.event_type == event_type]
     if agency is None:
         return found
     agencies = [each.agency for each in found]
     if agency not in agencies:
-        what = f"no topic of {agency!r} with this event type may be read here"
+        what = f"no topic of {agency!r} with this event type {where}"
         raise errors.RecordRefused(f"{what}; {did_you_mean(agency, agencies)}")
     return [each for each in found if each.agency == agency]
 

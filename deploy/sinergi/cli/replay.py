@@ -17,6 +17,7 @@ from sinergi.cli import (
     verdict,
     written_files,
 )
+from sinergi.cli.copy_options import CopyChoice, choosing_copies
 from sinergi.cli.journaled_run import AuditRequest, JournaledRun, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.option_sets import given
@@ -37,7 +38,6 @@ from sinergi.cli.replay_filter import filter_of
 from sinergi.cli.replay_options import EventChoice, choosing_events
 from sinergi.cli.replay_progress import run_series
 from sinergi.cli.replay_scope import ReplayScope
-from sinergi_consumers.audit.audit import Copies
 from sinergi_consumers.audit.event_filter import SimilarNameCondition
 from sinergi_consumers.audit.series import AuditSeries
 from sinergi_schemas import errors
@@ -45,7 +45,6 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
 from sinergi_schemas.files.output_folder import check_folder
 from sinergi_schemas.plain_text import counted
-from sinergi_schemas.topics import is_kafka_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
 
 @choosing_events
 @choosing_reader
+@choosing_copies
 def replay(
     topics: TopicNames = None,
     agency: TopicAgencies = None,
@@ -79,12 +79,7 @@ def replay(
         ),
     ] = False,
     force: Annotated[bool, force_option("Overwrite existing files.")] = False,
-    copy: Annotated[
-        str | None, typer.Option(help="Read this topic instead, a copy of TOPIC.")
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(help="Another copy of TOPIC, to compare with leaf by leaf.")
-    ] = None,
+    of_copies: CopyChoice = CopyChoice(),
     archive: FromArchive = None,
     as_json: Annotated[
         bool,
@@ -117,6 +112,9 @@ def replay(
     settings name it, else receipts from its receipts topic, which may not tell enough. With --out
     FOLDER each table is also written to a file.
 
+    --against-archive shows whether the brokers still have the leaves of an earlier archive. The
+    verdict is about the brokers' topic, as with --against; the archive may have fewer leaves.
+
     --arrived-from and --arrived-to are about the time when an event was first in the database of
     --reader, by that database's receipts and clock. All other times are its publisher's.
 
@@ -136,9 +134,8 @@ def replay(
       sinergi replay --as-of 2026-03-03T17:00+07:00 --into postgresql://auditor@localhost/then
     """
     wanted = filter_of(chosen)
-    copies = Copies(_copy("--copy", copy), _copy("--against", against))
-    names = replay_topics.parsed(topics or [], has_copies=copies != Copies())
-    _check_copies(copies, names, archive)
+    names = replay_topics.parsed(topics or [], has_copies=of_copies.is_given)
+    of_copies.check(names, archive)
     if as_json and to_file is not None and OutputFile.is_standard_output(to_file):
         what = "--json and the events would both go to standard output"
         raise errors.ReplayRefused(f"{what}; say --out FILE, or leave --out away")
@@ -153,8 +150,9 @@ def replay(
         reader = replay_tables.reader_of(of_reader, settings, agreements, names)
     place = reading_place(settings, agreements, archive)
     names = replay_topics.chosen(place, names, agency or [], event_type or [], reader)
+    copies = of_copies.copies(settings, agreements, names)
     asked_for = {**chosen.described, **of_reader.described, "related": related}
-    request = AuditRequest("replay", why, {**asked_for, "copy": copy, "against": against})
+    request = AuditRequest("replay", why, asked_for | of_copies.described(copies))
     with journaled(place, names, request) as run:
         if arrival:
             database = reader_receipts.named(of_reader.reader, settings, agreements)
@@ -238,22 +236,3 @@ def _write_notes(folder: Path, audits: Sequence[Audit], *, force: bool) -> None:
             with OutputFile.open(path, force=force, mode=AS_USUAL) as target:
                 target.write(note.encode())
     written_files.note_folder(folder, counted(sum(len(each.notes()) for each in audits), "note"))
-
-
-def _check_copies(copies: Copies, names: Sequence[Topic], archive: Path | None) -> None:
-    """Refuse copies that cannot be read, or compared.
-
-    Raises:
-        ReplayRefused: the error names the option.
-    """
-    if archive is not None and copies != Copies():
-        raise errors.ReplayRefused("--archive goes without --copy and --against")
-    if names and copies.against == (copies.name or names[0].name):
-        raise errors.ReplayRefused(f"{copies.against} would be compared with itself")
-
-
-def _copy(option: str, name: str | None) -> str | None:
-    if name is not None and not is_kafka_name(name):
-        what = "write 1 to 249 letters, digits, dots, hyphens and underscores"
-        raise errors.ReplayRefused(f"{option} is no name of a topic; {what}")
-    return name

@@ -27,7 +27,7 @@ def parsed(words: Sequence[str], *, has_copies: bool) -> list[Topic]:
     """
     names = [_topic(each) for each in words]
     if has_copies and len(names) != 1:
-        raise errors.ReplayRefused("--copy and --against go with a single TOPIC")
+        raise errors.ReplayRefused("--copy, --against and --against-archive go with a single TOPIC")
     if twice := [each.name for at, each in enumerate(names) if each in names[:at]]:
         raise errors.ReplayRefused(f"{twice[0]} is named twice")
     return names
