@@ -16,6 +16,7 @@ from agency_pair import AgencyPair, transfer
 from sinergi.cli.root import run
 from sinergi_schemas import message
 from test_moved_topics import deleted, held, made
+from test_prune import prune, rows
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -125,10 +126,10 @@ def test_other_programs_read_the_archive(archived: ArchivedPair) -> None:
     assert {each["timestamp_type"] for each in records} <= {"CREATE_TIME", "LOG_APPEND_TIME"}
 
 
-def lost(pair: AgencyPair) -> None:
+def lost(pair: AgencyPair, **config: str) -> None:
     """The topic is deleted, and provisioned again."""
     deleted(pair)
-    made(pair)
+    made(pair, config=config)
 
 
 def test_a_lost_topic_restored_from_an_archive_keeps_every_leaf_and_everybody_goes_on(
@@ -171,6 +172,49 @@ def test_a_restore_that_was_broken_off_goes_on_and_a_whole_topic_stays_as_it_is(
     assert status == 0, err
     assert "0 messages restored, 30 were there" in err
     assert len(leaves(pair)) == 30
+
+
+def test_a_topic_is_restored_with_every_leaf_after_its_outbox_was_pruned(
+    archived: ArchivedPair,
+) -> None:
+    pair = archived.pair
+    before = leaves(pair)
+    assert prune(pair, "--apply") == 0
+    assert rows(pair, "datum = ''") == 30
+    lost(pair)
+    words = ("archive", "restore", str(archived.file))
+    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    assert status == 0, err
+    assert leaves(pair) == before
+    with pair.relaying(), pair.materialising():
+        pair.publish(*(transfer(f"Q/{number}") for number in range(5)))
+        pair.until_rows("sinergi.transfer_history", 35)
+    assert len(leaves(pair)) == 35
+    assert archived.run("verify")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_kept"), [("CreateTime", True), ("LogAppendTime", False)], ids=str
+)
+def test_restored_messages_keep_their_timestamps_where_the_topic_takes_them(
+    archived: ArchivedPair, kind: str, *, is_kept: bool
+) -> None:
+    pair = archived.pair
+    before = times(pair)
+    lost(pair, **{"message.timestamp.type": kind})
+    words = ("archive", "restore", str(archived.file))
+    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    assert status == 0, err
+    assert (times(pair) == before) == is_kept
+    assert ("the brokers have stamped them anew" in err) != is_kept
+
+
+def times(pair: AgencyPair) -> list[int]:
+    """The timestamps of all messages of the topic, in milliseconds."""
+    numbers = range(pair.partitions)
+    return [
+        each.timestamp()[1] for number in numbers for each in held(pair, pair.topic.name, number)
+    ]
 
 
 def test_a_topic_with_other_messages_is_not_restored_into(archived: ArchivedPair) -> None:

@@ -93,9 +93,11 @@ def deleted(pair: AgencyPair) -> None:
     pair.until(lambda: not describe(admin, [pair.topic.name]), "the topic is gone")
 
 
-def made(pair: AgencyPair, partitions: int | None = None) -> None:
+def made(
+    pair: AgencyPair, partitions: int | None = None, config: dict[str, str] | None = None
+) -> None:
     admin = open_admin(pair.connection)
-    topic = NewTopic(pair.topic.name, partitions or pair.partitions, 1)
+    topic = NewTopic(pair.topic.name, partitions or pair.partitions, 1, config=config or {})
     for done in admin.create_topics([topic]).values():
         done.result(timeout=PATIENCE_SECONDS)
     pair.until(lambda: bool(describe(admin, [pair.topic.name])), "the topic is there again")
