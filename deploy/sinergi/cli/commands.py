@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from sinergi.cli.arguments import checked
+from sinergi.deferred_imports import uninstalled
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ def load(name: str) -> Any:
         ExtraMissing: a library is not installed. The command, too, raises it when it runs.
     """
     entry = ENTRIES[name]
+    # structlog loads rich's tracebacks, which take as long as all of ours and which no log has.
+    with uninstalled("rich"):
+        import_module("structlog")
     with _naming_extra(f"sinergi {name}"):
         found = getattr(import_module(_module(entry)), entry.target.partition(":")[2])
     app = found if isinstance(found, typer.Typer) else _single(found)

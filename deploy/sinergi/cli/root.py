@@ -17,7 +17,6 @@ from typer.exceptions import TyperException
 
 from sinergi.cli import commands, terminal
 from sinergi.cli.arguments import checked
-from sinergi.deferred_imports import uninstalled
 from sinergi.exit_status import ExitStatus
 from sinergi_schemas import errors
 
@@ -174,9 +173,7 @@ def root(
     ] = False,
 ) -> None:
     """The bus over which agencies share what they know, exactly once and provably."""
-    # structlog loads rich's tracebacks, which take as long as all of ours and which no log has.
-    with uninstalled("rich"):
-        from sinergi.cli.logs import set_up  # noqa: PLC0415 - not for --help
+    from sinergi.cli.logs import set_up  # noqa: PLC0415 - not for --help
 
     set_up(log_level, as_json=log_json)
     _invocation.__dict__.pop("settings", None)
