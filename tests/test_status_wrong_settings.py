@@ -1,4 +1,4 @@
-"""`sinergi status` with settings of another agency, of another bus, or of a huge agreement."""
+"""`sinergi status` with settings of another agency, of another bus, or of huge agreements."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import tomli_w
 from agency_pair import BUS, DATABASE, agreement, signs_nothing_else, transfer
 from signed_agreement import write_signed
 from sinergi_schemas.seal.keys import SigningKey
+from sinergi_schemas.seal.note import MOST_SIGNATURES
 from test_status import Operator, fifty, kinds, operator, until_sent
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agency_pair import AgencyPair
 
 __all__ = ["operator"]
 
@@ -65,12 +68,25 @@ def test_the_database_of_another_agency_is_named_with_its_agency(operator: Opera
         )
 
 
-def test_an_agreement_with_a_thousand_missing_topics_is_one_line_and_no_partitions(
+def test_agreements_with_thousands_of_missing_topics_are_one_line_and_no_partitions(
     operator: Operator,
 ) -> None:
-    """560 publishers of three event types with a thousand partitions each, in 98 KB."""
+    """594 publishers of three event types with a thousand partitions each, in six small files."""
     pair = operator.pair
-    names = [f"p{number}" for number in range(560)]
+    for number in range(6):
+        agree_hugely(pair, number, MOST_SIGNATURES - 1)
+    document = operator.reader(unsigned_agreements=True)
+    assert document["away"] == []
+    (problem,) = (each for each in document["problems"] if each["kind"] == "topic")
+    assert "and 1,779 more topics are not on the broker" in problem["what"]
+    read = document["reading"]["topics"]
+    assert len(read) == 1783
+    assert sum(len(each["partitions"]) for each in read) == pair.partitions
+
+
+def agree_hugely(pair: AgencyPair, number: int, count: int) -> None:
+    """One more agreement, with so many publishers of three event types, and one reader."""
+    names = [f"p{number}-{each}" for each in range(count)]
     huge = dict(pair.agreement)
     parties = {pair.reader: huge["parties"][pair.reader]}
     for name in names:
@@ -86,11 +102,4 @@ def test_an_agreement_with_a_thousand_missing_topics_is_one_line_and_no_partitio
     }
     huge["events"] = dict.fromkeys(("transfer", "seizure", "suspicious-visit"), events)
     text = tomli_w.dumps(huge).replace("    ", "").replace(",\n", ",")
-    (pair.folder / "huge.toml").write_text(text, encoding="utf-8")
-    document = operator.reader(unsigned_agreements=True)
-    assert document["away"] == []
-    (problem,) = (each for each in document["problems"] if each["kind"] == "topic")
-    assert "and 1,677 more topics are not on the broker" in problem["what"]
-    read = document["reading"]["topics"]
-    assert len(read) == 1681
-    assert sum(len(each["partitions"]) for each in read) == pair.partitions
+    (pair.folder / f"huge-{number}.toml").write_text(text, encoding="utf-8")
