@@ -26,7 +26,7 @@ __all__ = ["operator"]
 
 NONE: set[str] = set()
 STRANGER = {ProblemKind.FOREIGN_WRITER.value}
-"""What the publisher's status names while a stranger's messages lie near the end of its topic."""
+"""The kinds of problem in the publisher's status while a stranger's messages are near the end."""
 
 
 def begun(pair: AgencyPair) -> Producer:

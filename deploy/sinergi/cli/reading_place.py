@@ -36,7 +36,9 @@ class ReadingPlace:
     settings: Settings
     agreements: Agreements
     archive: ArchiveFile | None = None
-    _sources: dict[BusRole | None, TopicSource] = field(default_factory=dict, init=False)
+    _sources: dict[BusRole | None, TopicSource] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def source(self, topic: Topic) -> TopicSource:
         """Where a topic is read, with its heads and receipts.

@@ -204,12 +204,7 @@ def _of_topics(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) ->
 
 def _show_parts(parts: Sequence[VerifiedPart]) -> None:
     rows: list[list[str | TableCell]] = [
-        [
-            each.part,
-            each.subject,
-            TableCell(each.proof, STYLES[each.proof]),
-            each.detail,
-        ]
+        [each.part, each.subject, TableCell(each.proof, STYLES[each.proof]), each.detail]
         for each in parts
     ]
     terminal.show_table(_COLUMNS, rows)

@@ -105,13 +105,7 @@ def _statements(topic: AuditedTopic, zone: str) -> Iterator[list[str | TableCell
             elif which == "first":
                 yield [*place, "none: from leaf 0", "", "", "0"]
             else:
-                yield [
-                    *place,
-                    TableCell("none", STYLES[PartVerdict.UNCHECKED]),
-                    "",
-                    "",
-                    "",
-                ]
+                yield [*place, TableCell("none", STYLES[PartVerdict.UNCHECKED]), "", "", ""]
 
 
 def _events(topic: AuditedTopic) -> Iterator[list[str | TableCell]]:
