@@ -164,3 +164,39 @@ def test_messages_that_arrive_steadily_are_not_held_back(rate: float) -> None:
         arrived = sum(len(part) for part, _ in consume_parts(steady, 0.1, steady))
         assert steady.now - before < 0.7
         assert arrived <= rate * 0.7 + MOST_AT_ONCE
+
+
+@dataclass
+class FetchingConsumer:
+    """A consumer that is behind: each fetch takes 8 ms and brings `fetch` messages, and then waits
+    until they are taken. It is its own clock.
+    """
+
+    fetch: int
+    now: float = 0.0
+    waiting: int = 0
+
+    def consume(self, wanted: int, seconds: float) -> list[SmallMessage]:
+        end, taken = self.now + seconds, 0
+        while taken < wanted:
+            if not self.waiting:
+                self.now += 0.008
+                if self.now > end:
+                    self.now = end
+                    break
+                self.waiting = self.fetch
+            self.waiting -= 1
+            taken += 1
+        self.now += taken / 100_000
+        return [SmallMessage("topic", 0, 0, b"key", b"value", ())] * taken
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("fetch", "is_storing"), [(5_000, False), (373, True)])
+def test_a_backlog_is_taken_in_batches_of_several_fetches(fetch: int, *, is_storing: bool) -> None:
+    """A transaction for each fetch takes half as long again (docs/performance.md)."""
+    behind: Any = FetchingConsumer(fetch)
+    parts = consume_parts(behind, 0.1, behind, lambda: is_storing)
+    assert sum(len(part) for part, _ in parts) > 3 * fetch

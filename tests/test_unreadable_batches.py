@@ -291,7 +291,7 @@ def test_nothing_is_fetched_of_a_topic_partition_before_it_is_claimed(
     assignment.subscribe()
 
     def is_assigned() -> bool:
-        assert all(not arrival.messages for arrival in assignment.poll())
+        assert all(not arrival.messages for arrival in assignment.poll(lambda: False))
         return bool(assignment.claimable and received)
 
     until(is_assigned, "the topic-partition is assigned, and the client has counted")

@@ -261,9 +261,9 @@ def test_a_share_that_another_claimed_is_read_again_from_its_row(
         polls: list[int] = []
         poll = one._assignment.poll
 
-        def noted() -> Iterator[Arrival]:
+        def noted(has_time: Callable[[], bool]) -> Iterator[Arrival]:
             polls.append(len(log))
-            return poll()
+            return poll(has_time)
 
         monkeypatch.setattr(one._assignment, "poll", noted)
         with pair.consumer.begin() as connection:

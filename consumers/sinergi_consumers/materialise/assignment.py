@@ -64,6 +64,7 @@ _log = structlog.get_logger(__name__)
 _MEMBERSHIP_CHECK = "sinergi membership check"
 _BEYOND_EVERY_END = 2**62
 _POLL_SECONDS = 0.1
+_FETCHER_SLEEP_SECONDS = 1.0
 _MOST_MESSAGES = 20_000
 _MOST_BYTES = 32 * 1024 * 1024
 
@@ -141,16 +142,19 @@ class Assignment:
             on_lost=self._on_revoke,
         )
 
-    def poll(self) -> Iterator[Arrival]:
+    def poll(self, has_time: Callable[[], bool]) -> Iterator[Arrival]:
         """What has arrived since the last call, in parts: at most 20,000 messages, some 32 MiB, or
         what arrives within half a second.
 
         A message object takes many times the room of its content: drop each part before the next
         one is taken. Rebalances happen between the parts.
+
+        Args:
+            has_time: whether what arrives cannot be stored yet, so that more can be waited for.
         """
         self._request_confirmation()
         messages = size = 0
-        for part, part_bytes in consume_parts(self._consumer, _POLL_SECONDS, self._clock):
+        for part, part_bytes in consume_parts(self._consumer, _POLL_SECONDS, self._clock, has_time):
             messages += len(part)
             size += part_bytes
             yield self._arrival(part)
@@ -221,7 +225,19 @@ class Assignment:
             self._consumer.incremental_unassign(assigned)
             self._consumer.incremental_assign(assigned)
             self._consumer.resume(assigned)
+        self._wake_fetcher(assigned[0])
         self._active[tp] = offset
+
+    def _wake_fetcher(self, assigned: confluent_kafka.TopicPartition) -> None:
+        """Let the client look now whether it has something to fetch.
+
+        The thread of a connection sleeps for up to a second where it had nothing to fetch, and only
+        a request over that connection wakes it.
+        """
+        try:
+            self._consumer.get_watermark_offsets(assigned, timeout=_FETCHER_SLEEP_SECONDS)
+        except KafkaException as why:
+            _log.info("fetcher not woken", topic=assigned.topic, why=why.args[0].name())
 
     def mark_lost(self, tp: TopicPartition) -> None:
         """Pause a topic-partition that another worker has claimed, until the group confirms it."""

@@ -115,7 +115,7 @@ class Materialiser:
                 while not stopping.is_set():
                     self._observer.turned()
                     # The other thread may be storing the batch before: the sink is not used here.
-                    out_of_range = self._poll()  # 1 and 2, part by part
+                    out_of_range = self._poll(storing)  # 1 and 2, part by part
                     self._unclaim(out_of_range)
                     batches, failed = self._verified()  # 2
                     ready = [self._decode(*each) for each in batches]  # 3
@@ -169,15 +169,19 @@ class Materialiser:
         except errors.NotPermitted as why:
             _log.warning("topics not looked at", why=str(why))
 
-    def _poll(self) -> set[TopicPartition]:
+    def _poll(self, storing: Future[list[Outcome]] | None) -> set[TopicPartition]:
         """Poll, and verify what arrives.
+
+        Args:
+            storing: the batch before, until whose end nothing else can be stored.
 
         Returns:
             The topic-partitions whose next offset is no longer on the broker.
         """
         none: set[TopicPartition] = set()
         # The variable of a loop would hold each part until the next one is there.
-        return none.union(*map(self._verify, self._assignment.poll()))
+        arrivals = self._assignment.poll(lambda: storing is not None and not storing.done())
+        return none.union(*map(self._verify, arrivals))
 
     def _verify(self, arrival: Arrival) -> set[TopicPartition]:
         """Verify a part of what has arrived; see `_poll`."""

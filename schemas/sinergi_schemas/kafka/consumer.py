@@ -72,7 +72,11 @@ _WITHOUT_GROUP = {
 _UNKNOWN_BYTES = 4 * 1024 * 1024
 MOST_AT_ONCE = 4
 _LARGE_BYTES = 32 * 1024
-_NEXT_SECONDS, _MOST_SECONDS = 0.002, 0.5
+# How long a part after the first is waited for. Where the messages before it cannot go on yet, or
+# where many show that there is a backlog, it is as long as the next fetch may take: a batch of
+# several fetches costs little more than a batch of one. Else it is short, since they are held back.
+_NEXT_SECONDS, _NEXT_FETCH_SECONDS, _MANY = 0.002, 0.02, 1_000
+_MOST_SECONDS = 0.5
 _HEADER_BYTES, _FEW_HEADERS = 150, 16
 _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 _ABSENT = frozenset(
@@ -321,7 +325,10 @@ class PartLimit:
 
 
 def consume_parts(
-    consumer: Consumer, seconds: float, clock: Clock = SYSTEM
+    consumer: Consumer,
+    seconds: float,
+    clock: Clock = SYSTEM,
+    has_time: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[list[Message], int]]:
     """The messages that have arrived, in small parts, each with its bytes; the last may be empty.
 
@@ -331,15 +338,18 @@ def consume_parts(
 
     Args:
         seconds: how long to wait where there is none.
+        has_time: whether nobody can do anything yet with what has arrived.
     """
-    limit, is_more = PartLimit(), True
+    limit, is_more, messages, patience = PartLimit(), True, 0, seconds
     end = clock.monotonic() + _MOST_SECONDS
     while is_more:
         wanted = limit.messages
-        part = consumer.consume(wanted, seconds)
+        part = consumer.consume(wanted, patience)
         size = limit.weigh(part)
         is_more = len(part) == wanted and clock.monotonic() < end
-        seconds = min(seconds, _NEXT_SECONDS)
+        messages += len(part)
+        is_patient = messages >= _MANY or has_time()
+        patience = min(seconds, _NEXT_FETCH_SECONDS if is_patient else _NEXT_SECONDS)
         yield part, size
         del part
 
