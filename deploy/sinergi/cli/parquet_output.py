@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 METADATA_KEY = "sinergi"
 """The key in the metadata of the file, under which a JSON document says what the file is."""
 
-_ROWS = 50_000  # in a part, so that row groups are not tiny where frames are
+# In a part, so that row groups are not tiny where frames are. polars keeps the rows of a row group
+# until it is full, which by default are 262,144, whatever their size.
+_ROWS, _BYTES = 20_000, 16 * 1024 * 1024
 _MOST_WAITING = 2  # parts
 _LOOK_SECONDS = 0.5  # a signal may come to another thread, and then does not end a wait
 _END_SECONDS = 10.0  # for a thread that polars does not let end; it dies with the process
@@ -41,6 +43,7 @@ class ParquetWriter:
     def __init__(self, target: OutputFile) -> None:
         self._target = _Stream(target)
         self._waiting: list[pl.DataFrame] = []
+        self._waiting_rows = self._waiting_bytes = 0
         self._parts: deque[pl.DataFrame | None] = deque()
         self._thread: Thread | None = None
         self._changed = Condition()
@@ -71,7 +74,9 @@ class ParquetWriter:
             _keep_interrupts()
             self._thread.start()
         self._waiting.append(frame)
-        if sum(map(len, self._waiting)) >= _ROWS:
+        self._waiting_rows += frame.height
+        self._waiting_bytes += int(frame.estimated_size())
+        if self._waiting_rows >= _ROWS or self._waiting_bytes >= _BYTES:
             self._pass_on()
 
     def finish(self, facts: Mapping[str, Any]) -> None:
@@ -105,6 +110,7 @@ class ParquetWriter:
     def _pass_on(self) -> None:
         self._put(pl.concat(self._waiting))
         self._waiting.clear()
+        self._waiting_rows = self._waiting_bytes = 0
 
     def _put(self, part: pl.DataFrame | None) -> None:
         with self._changed:
@@ -134,7 +140,7 @@ class ParquetWriter:
         try:
             source = pl.io.plugins.register_io_source(parts, schema=schema, is_pure=False)
             stream = cast("IO[bytes]", self._target)
-            source.sink_parquet(stream, metadata=metadata, engine="streaming")
+            source.sink_parquet(stream, metadata=metadata, engine="streaming", row_group_size=_ROWS)
         except BaseException as why:  # noqa: BLE001 - the thread that waits for this one raises it
             self._failure = why
         finally:
