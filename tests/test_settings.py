@@ -213,6 +213,8 @@ def test_what_is_not_set_is_named_when_it_is_needed() -> None:
     settings = load(None, {"agreements": "x"}, {})
     with pytest.raises(SettingsRefused, match=r"producer\.database: is not set"):
         _ = settings.producer_database
+    with pytest.raises(SettingsRefused, match="is not set, but this command needs it"):
+        _ = settings.consumer_database  # `sinergi journal` reads it too, and materialises nothing
     with pytest.raises(SettingsRefused, match="set SINERGI_KAFKA__BOOTSTRAP"):
         settings.connection()
     with pytest.raises(SettingsRefused, match="agency: is not set"):

@@ -110,7 +110,7 @@ class Settings:
     @property
     def consumer_database(self) -> str:
         """The address of the database that others' events go to, as `Database` takes it."""
-        return self._address("consumer.database", self.values.consumer.database, "materialising")
+        return self._address("consumer.database", self.values.consumer.database, "this command")
 
     def owner_database(self, role: BusRole) -> str:
         """The address at which the owner of a role's database logs in."""
