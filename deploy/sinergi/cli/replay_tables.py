@@ -133,7 +133,11 @@ def _target(
     catalog, values = scope.catalog, scope.settings.values
     types = {each.event_type for each in scope.topics if each.event_type in catalog.event_types}
     projections = projections_of(catalog, types)
-    database.begin(_document(scope, [each.name for each in projections], past))
+    try:
+        database.begin(_document(scope, [each.name for each in projections], past))
+    except errors.DatabaseAway as why:
+        why.option = "--into"
+        raise
     migrate.upgrade(url, Role.CONSUMER, projections_of(catalog, catalog.event_types))
     quota, timeouts = values.consumer.quarantine_bytes, values.timeouts.database
     sink = stack.enter_context(closing(PostgresqlSink(url, projections, quota, timeouts)))

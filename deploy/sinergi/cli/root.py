@@ -248,9 +248,12 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _origin_of_address(why: errors.SinergiError) -> str:
     """Where the address of an unavailable database comes from, as a sentence."""
+    if not isinstance(why, errors.DatabaseAway) or isinstance(why, errors.LockHeld):
+        return ""
+    if why.option:
+        return f" It comes from {why.option}."
     found: Settings | None = _invocation.__dict__.get("settings")
-    is_about_one = isinstance(why, errors.DatabaseAway) and not isinstance(why, errors.LockHeld)
-    origins = found.database_origins() if found and is_about_one else []
+    origins = found.database_origins() if found else []
     return f" It comes from {' or '.join(origins)}." if origins else ""
 
 
