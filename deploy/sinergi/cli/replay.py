@@ -101,6 +101,9 @@ def replay(
     that are given. Nothing is written to the bus. A topic is also compared with its owner's heads
     and its readers' receipts, which shows whether messages at its end are missing.
 
+    A file is written whole or not at all: a replay that is broken off is repeated from the first
+    leaf. --into goes on instead, and with --out FOLDER writes files too.
+
     With --key all leaves are verified, but only the events of that record are decoded, and so
     only they are compared with schema and agreement.
 
