@@ -135,7 +135,7 @@ def test_a_file_of_another_kind_is_refused_in_one_line(
     if what == "text":
         file.write_text("no archive", encoding="utf-8")
     elif what == "evidence":
-        file.write_bytes(next(FOLDER.parent.glob("evidence/*.zip")).read_bytes())
+        file.write_bytes((FOLDER.parent / "evidence/absence-signed.zip").read_bytes())
     elif what == "folder":
         file.mkdir()
     elif what == "pipe":
@@ -144,6 +144,7 @@ def test_a_file_of_another_kind_is_refused_in_one_line(
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert str(file) in err
+    assert ("`sinergi evidence verify` checks" in err) == (what == "evidence")
 
 
 def test_show_lists_what_an_archive_has(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 _AGREEMENTS = "agreements/"
 _BEGIN = b"PK\x03\x04"
+_FIRST_NAME = 30  # where the name of the first member begins
+_BUNDLE = (
+    b"evidence/"  # the folder in a bundle of evidence (docs/spec/bundle.md); no archive has it
+)
 
 
 class ArchiveFile:
@@ -52,6 +56,9 @@ class ArchiveFile:
         self.path = path
         if self._read(0, len(_BEGIN)) != _BEGIN:
             raise errors.ArchiveRefused(str(path), "it does not begin as a ZIP file")
+        if self._read(_FIRST_NAME, len(_BUNDLE)) == _BUNDLE:
+            what = "it is a bundle of evidence, which `sinergi evidence verify` checks"
+            raise errors.ArchiveRefused(str(path), what)
         try:
             self._members = ZipMembers(self._read, path.stat().st_size)
         except NotThisForm as why:

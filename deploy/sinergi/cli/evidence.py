@@ -140,7 +140,7 @@ def create(
         match_report.report(made.series.audits, wanted)
         events = counted(len(made.verified.events), "event")
         terminal.note(f"sinergi: {out} holds {events}; note down its SHA-256")
-        status = verdict.exit_status(made.series.audits, record=None)
+        status = verdict.exit_status(made.series.audits, asks_for_one=False)
         if status is ExitStatus.SUCCESS and not made.is_complete:
             status = ExitStatus.ERROR
         raise typer.Exit(status)

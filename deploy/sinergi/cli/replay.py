@@ -126,8 +126,8 @@ def replay(
     need a folder, and write a file for each.
 
     Exit status: 0 all of it holds; 1 something does not, and what holds is shown, or
-    nothing of that --key is shown; 2 it could not be checked, or not all of it, or with --related
-    some related records lie in topics that were not read.
+    nothing of that --key or --leaf is shown; 2 it could not be checked, or not all of it, or with
+    --related some related records lie in topics that were not read.
 
     Examples:
       sinergi replay sinergi.lapas-banyuwangi.transfer --key P/12 --output ndjson
@@ -183,9 +183,12 @@ def replay(
             _write_notes(notes, audits, force=force)
         _report(series, wanted, chosen, of_reader)
         if as_json:
-            documents = verdict.documents(audits, record=chosen.key, unread=series.unread)
+            documents = verdict.documents(
+                audits, record=chosen.key, asks_for_one=chosen.asks_for_one, unread=series.unread
+            )
             terminal.show_json(documents)
-        raise typer.Exit(verdict.exit_status(audits, record=chosen.key, unread=series.unread))
+        status = verdict.exit_status(audits, asks_for_one=chosen.asks_for_one, unread=series.unread)
+        raise typer.Exit(status)
 
 
 def _run(

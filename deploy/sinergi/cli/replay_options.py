@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sinergi.cli.option_sets import taking
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ class EventChoice:
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name))}
 
     @property
+    def asks_for_one(self) -> bool:
+        """See `asks_for_one`."""
+        return asks_for_one(self.described)
+
+    @property
     def is_any(self) -> bool:
         """Whether an option besides --key was given, so that a topic may have no such event."""
         return bool({*self.described} - {"key"})
@@ -83,3 +91,8 @@ class EventChoice:
 
 choosing_events = taking(EventChoice, "chosen")
 """Gives a command the options of `EventChoice` in place of its parameter `chosen`."""
+
+
+def asks_for_one(described: Mapping[str, object]) -> bool:
+    """Whether options name a record or leaves, so that it is a finding if there are none."""
+    return not described.keys().isdisjoint({"key", "leaf"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.cli import verdict
+from sinergi.cli.replay_options import asks_for_one
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_schemas.clock import SYSTEM
 
@@ -73,7 +74,12 @@ class ReplayScope(NamedTuple):
             asked_for: the options that chose the events.
             record: that was asked for, if one was.
         """
-        documents = verdict.documents(series.audits, record=record, unread=series.unread)
+        documents = verdict.documents(
+            series.audits,
+            record=record,
+            asks_for_one=asks_for_one(asked_for),
+            unread=series.unread,
+        )
         return {
             "made_at": SYSTEM.now().isoformat(),
             "asked_for": dict(asked_for),

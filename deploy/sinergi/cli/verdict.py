@@ -31,16 +31,16 @@ _STYLES = {True: "green", False: "bold red", None: "bold yellow"}
 def exit_status(
     audits: Sequence[Audit],
     *,
-    record: str | None,
+    asks_for_one: bool,
     unread: Sequence[UnreadRecords] | None = None,
 ) -> ExitStatus:
-    """SUCCESS if every topic holds, NEGATIVE if one does not or the record is in none of them.
+    """SUCCESS if every topic holds, NEGATIVE if one does not or what was asked for is in none.
 
     ERROR if one cannot be checked: the owner has signed nothing of it, or more than can be
     compared, or it cannot be read. ERROR too if related records are in topics that were not read.
 
     Args:
-        record: that was asked for.
+        asks_for_one: whether a record or leaves were asked for by name, so that none is a finding.
         unread: these related records.
     """
     proved = {each.is_proved for each in audits}
@@ -48,8 +48,7 @@ def exit_status(
         return ExitStatus.NEGATIVE
     if None in proved:
         return ExitStatus.ERROR
-    is_missing = record is not None and not any(each.shown for each in audits)
-    if is_missing:
+    if asks_for_one and not any(each.shown for each in audits):
         return ExitStatus.NEGATIVE
     return ExitStatus.ERROR if unread else ExitStatus.SUCCESS
 
@@ -70,7 +69,7 @@ def report(audits: Sequence[Audit], chosen: EventChoice, wanted: ReplayFilter) -
     match_report.report(audits, wanted)
     if chosen.key is not None and not any(each.shown for each in audits):
         terminal.note(f"sinergi: {_absence(audits, chosen.key)}")
-    status = exit_status(audits, record=None)
+    status = exit_status(audits, asks_for_one=False)
     proved = {ExitStatus.SUCCESS: True, ExitStatus.NEGATIVE: False}.get(status)
     terminal.note(f"verdict of all: {sentence_of_all(audits)}", _STYLES[proved])
 
@@ -162,18 +161,20 @@ def documents(
     audits: Sequence[Audit],
     *,
     record: str | None,
+    asks_for_one: bool,
     unread: Sequence[UnreadRecords] | None = None,
 ) -> list[dict[str, Any]]:
     """The verdict on each topic for programs.
 
     Args:
         record: that was asked for.
+        asks_for_one: see `exit_status`.
         unread: the related records in topics that are not read, of all topics together.
 
     The exit status in one of several is that of the topic: a record need not be in all of them.
     """
-    asked = record if len(audits) == 1 else None
-    statuses = [exit_status([each], record=asked) for each in audits]
+    is_asked = asks_for_one and len(audits) == 1
+    statuses = [exit_status([each], asks_for_one=is_asked) for each in audits]
     return [
         {
             **_document(each, record=record),
