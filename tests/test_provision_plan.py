@@ -265,6 +265,7 @@ def test_a_kept_plan_is_for_the_agreements_and_the_cluster_that_it_was_made_of(
     [
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
+        (f'{{"x": {"[" * 8}{"]" * 8}}}', "has more than 8 levels"),
         ("[]", "is not what `sinergi provision plan --out` wrote"),
         ('{"format": "sinergi provision plan 1"}', "was made by another version of Sinergi"),
         ('{"format": "another plan"}', "is not what `sinergi provision plan --out` wrote"),

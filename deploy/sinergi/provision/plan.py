@@ -31,6 +31,7 @@ _HASH = "sha256"
 _EDITED = "the file was edited after it was made"
 _OK = str(AccessAction.OK)
 _MOST_BYTES = 64 * 1024 * 1024
+_MOST_LEVELS = 8
 SETTLED = {TopicAction.OK, AccessAction.OK, AccessAction.LEFT}
 
 
@@ -180,6 +181,8 @@ def kept_plan(path: Path) -> KeptPlan:
         raise errors.PlanRefused(str(path), f"has the key {why} twice") from None
     except (ValueError, RecursionError):
         raise errors.PlanRefused(str(path), "is not JSON") from None
+    if _is_deeper(found, _MOST_LEVELS):  # what compares and shows it goes down level by level
+        raise errors.PlanRefused(str(path), f"has more than {_MOST_LEVELS} levels")
     form = found.get("format") if isinstance(found, dict) else None
     if isinstance(form, str) and form.startswith(_FORMATS) and form != _FORMAT:
         what = f"was made by another version of Sinergi (`{form}`; this one makes `{_FORMAT}`)"
@@ -203,6 +206,14 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _KeyTwiceError(_value(name))
         found[name] = value
     return found
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects lie in each other on more than some levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def check_unchanged(kept: KeptPlan, now: ProvisionPlan) -> None:
