@@ -514,7 +514,7 @@ def test_each_password_is_in_a_file_that_only_its_owner_may_read(
     bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = bus.folder / "passwords"
-    files = sorted(folder.iterdir())
+    files = sorted(folder.glob("*.password*"))
     assert [each.name for each in files] == sorted(
         f"{name}.password"
         for name in (

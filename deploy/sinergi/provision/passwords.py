@@ -4,6 +4,9 @@ A password is written to `<user>.password.new`, then set on the brokers, then th
 `<user>.password`. After a crash in between, the password of the file without its final name may or
 may not hold: replace it once more. An existing file is never read, since somebody else may know or
 have written it.
+
+A lock in the folder lets one command at a time do this. Else of two that give a user a password at
+once, one could set its own on the brokers after the file of the other has got the final name.
 """
 
 from __future__ import annotations
@@ -12,9 +15,12 @@ import errno
 import os
 import secrets
 from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+from time import sleep
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files import file_rights
 
 if TYPE_CHECKING:
@@ -23,7 +29,8 @@ if TYPE_CHECKING:
 
 _BYTES = 32
 _OWNERS_FOLDER, _OWNERS = 0o700, 0o600
-_SUFFIX, _UNSET = ".password", ".password.new"
+_SUFFIX, _UNSET, _LOCK = ".password", ".password.new", ".lock"
+_LOCK_SECONDS, _PAUSE_SECONDS = 60.0, 0.05
 
 
 class PasswordFolder:
@@ -39,7 +46,12 @@ class PasswordFolder:
         self._report = report
 
     def unset(self) -> list[str]:
-        """The users whose last replacement was interrupted, so that their password is not known."""
+        """The users whose last replacement was interrupted, so that their password is not known.
+
+        None are told while another command works, which may be replacing one of them.
+        """
+        if _is_locked(self._path / _LOCK):
+            return []
         return sorted(each.name.removesuffix(_UNSET) for each in self._path.glob(f"*{_UNSET}"))
 
     def file(self, user: str) -> Path:
@@ -60,18 +72,26 @@ class PasswordFolder:
         """A new password, for a block that sets it on the brokers.
 
         Raises:
-            PasswordFileRefused: it cannot be written, or others may use the folder; it is not set.
+            PasswordFileRefused: it cannot be written, others may use the folder, or another command
+                keeps the lock; it is not set.
         """
         path, unset = self.file(user), self._path / f"{user}{_UNSET}"
         password = secrets.token_urlsafe(_BYTES)
         with _refusing(path):
             self._check_folder()
-            unset.unlink(missing_ok=True)
-            _write(unset, f"{password}\n")
-        yield password.encode()
-        with _refusing(path):
-            unset.replace(path)
-            _sync(self._path)
+            lock = _locked(self._path / _LOCK)
+        try:
+            with _refusing(path):
+                if path.is_dir() and not path.is_symlink():  # it could not get its final name
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                unset.unlink(missing_ok=True)
+                _write(unset, f"{password}\n")
+            yield password.encode()
+            with _refusing(path):
+                unset.replace(path)
+                _sync(self._path)
+        finally:
+            os.close(lock)
         self._report(path)
 
     def remove(self, user: str) -> None:
@@ -113,6 +133,42 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(made)
+
+
+def _locked(path: Path) -> int:
+    """A file that is open and locked until it is closed.
+
+    Raises:
+        PasswordFileRefused: another command keeps it locked for longer than a password takes.
+    """
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, _OWNERS)
+    deadline = SYSTEM.monotonic() + _LOCK_SECONDS
+    try:
+        while True:
+            try:
+                flock(opened, LOCK_EX | LOCK_NB)
+            except BlockingIOError:
+                if SYSTEM.monotonic() > deadline:
+                    what = "is locked by another command that writes passwords; wait, or end it"
+                    raise errors.PasswordFileRefused(str(path), what) from None
+            else:
+                return opened
+            sleep(_PAUSE_SECONDS)
+    except BaseException:
+        os.close(opened)
+        raise
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether another command has a file locked; one that does not exist is locked by nobody."""
+    try:
+        with path.open("rb") as file:
+            flock(file, LOCK_SH | LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # who may not open it may not see what lies beside it either
+        return False
+    return False
 
 
 def _sync(folder: Path) -> None:
