@@ -20,6 +20,7 @@ from monitored import child
 from provisioned_bus import BNNK, DUA, LAPAS, ProvisionedBus, agreement, year
 from sinergi.cli.root import run
 from sinergi.provision.access import AccessAction
+from sinergi.provision.access_control import AccessControl
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan
 from sinergi.provision.provisioner import Provisioner
@@ -107,6 +108,7 @@ class FailingProvisioner:
     """A provisioner that raises what it is given, and then has nothing to do."""
 
     errors: deque[SinergiError]
+    passwords: PasswordFolder
     applied: Event = field(default_factory=Event)
     grace: timedelta = NO_GRACE
 
@@ -121,7 +123,8 @@ class FailingProvisioner:
 
 def test_a_watch_waits_for_brokers_that_are_away(bus: ProvisionedBus) -> None:
     bus.agree(agreement(in_force={"from": year(2020)}))
-    failing = FailingProvisioner(deque([BrokerAway("no answer"), BrokerAway("no answer")]))
+    away = deque[SinergiError]([BrokerAway("no answer"), BrokerAway("no answer")])
+    failing = FailingProvisioner(away, PasswordFolder(bus.folder / "passwords", print))
     found = watch(bus, LONG_SECONDS)
     found._provisioner = failing  # type: ignore[assignment]
     with capture_logs() as logs, running(found.run):
@@ -175,6 +178,7 @@ class PassingClock:
 class RecordingProvisioner:
     """A provisioner that has nothing to do, and remembers the times that it planned for."""
 
+    passwords: PasswordFolder
     planned: list[datetime] = field(default_factory=list)
     grace: timedelta = NO_GRACE
 
@@ -192,7 +196,7 @@ def test_an_agreement_that_begins_while_a_plan_is_made_is_planned_for_at_once(
     begins = year(2030)
     bus.agree(agreement(in_force={"from": begins}))
     before, after = begins - timedelta(seconds=1), begins + timedelta(seconds=1)
-    recording = RecordingProvisioner()
+    recording = RecordingProvisioner(PasswordFolder(bus.folder / "passwords", print))
     load = partial(Agreements.load, bus.folder / "agreements")
     clock = PassingClock(deque([before, after]))
     found = ProvisionWatch(recording, load, clock, LONG_SECONDS)  # type: ignore[arg-type]
@@ -211,7 +215,9 @@ def test_a_watch_writes_nothing_but_its_log(bus: ProvisionedBus) -> None:
     ).access_control
     for answer in control._delete_users([user]):
         answer()
-    (bus.folder / f"passwords/{user}.password.new").write_text("")
+    interrupted = f"{LAPAS}.producer"
+    for each in (user, interrupted):
+        (bus.folder / f"passwords/{each}.password.new").write_text("")
     settings = bus.folder / "sinergi.toml"
     with child(settings, "provision", "apply", "--watch") as watching:
         watching.until_status("/readyz", 200)
@@ -219,7 +225,48 @@ def test_a_watch_writes_nothing_but_its_log(bus: ProvisionedBus) -> None:
     events = [json.loads(each) for each in lines]
     files = [Path(each["file"]).name for each in events if each["event"] == "new password"]
     assert files == [f"{user}.password"]
-    assert [each["user"] for each in events if "was interrupted" in each["event"]] == [user]
+    assert [each["user"] for each in events if "was interrupted" in each["event"]] == [interrupted]
+    (bus.folder / f"passwords/{interrupted}.password.new").unlink()
+
+
+def test_a_watch_says_whose_password_it_could_not_finish_once_for_each_interruption(
+    bus: ProvisionedBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The brokers set it, and their answer does not come: no later plan makes the user again."""
+    bus.agree(agreement(in_force={"from": year(2020)}))
+    assert bus.provision("apply") == 0
+    user = f"{BNNK}.consumer"
+    found = watch(bus, 0.05)
+    for answer in found._provisioner.access_control._delete_users([user]):
+        answer()
+    alter = AccessControl._alter
+    lost: list[str] = []
+
+    def losing_first_answer(self: AccessControl, changes: Any) -> Any:
+        answers = alter(self, changes)
+        if lost or not changes:
+            return answers
+        lost.append(user)
+
+        def lose() -> None:
+            answers[user]()
+            raise BrokerAway("no answer")
+
+        return {user: lose}
+
+    monkeypatch.setattr(AccessControl, "_alter", losing_first_answer)
+    with capture_logs() as logs, running(found.run):
+
+        def told() -> int:
+            return sum("was interrupted" in each["event"] for each in list(logs))
+
+        until(lambda: told() == 1, "it is told")
+        found._provisioner.access_control.rotate([user])
+        until(lambda: not found._interrupted, "it is mended")
+        (bus.folder / f"passwords/{user}.password.new").write_text("")
+        until(lambda: told() == 2, "the second time is told too")
+    (bus.folder / f"passwords/{user}.password.new").unlink()
+    assert {each["user"] for each in logs if "was interrupted" in each["event"]} == {user}
 
 
 def test_a_watch_does_not_begin_without_agreements(bus: ProvisionedBus) -> None:

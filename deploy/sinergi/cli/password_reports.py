@@ -34,12 +34,3 @@ def log_password(file: Path) -> None:
     _log.warning(
         "new password", file=str(file), mend="hand it over to its owner, and delete the file"
     )
-
-
-def log_interrupted(user: str) -> None:
-    """Log that a password may be the old or the new one."""
-    _log.warning(
-        "a command was interrupted while it replaced a password: the old or the new one holds",
-        user=user,
-        mend="run `sinergi provision rotate` for its owner",
-    )

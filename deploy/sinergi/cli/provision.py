@@ -296,9 +296,6 @@ def _provisioner(unknown_types: Sequence[str] = (), *, is_logged: bool = False) 
         values.passwords,
         password_reports.log_password if is_logged else password_reports.tell_password,
     )
-    if is_logged:
-        for user in passwords.unset():
-            password_reports.log_interrupted(user)
     return Provisioner(
         admin, passwords, values.replication, unknown_types, values.grace, values.open_brokers
     )

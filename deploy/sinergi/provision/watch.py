@@ -64,6 +64,7 @@ class ProvisionWatch:
         self._backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         self._reload_report = ReloadReport(observer)
         self._logged: set[str] = set()
+        self._interrupted: set[str] = set()
         self._standing: tuple[int, int, int] | None = None
 
     def run(self, stopping: Event) -> None:
@@ -128,9 +129,24 @@ class ProvisionWatch:
                 what = "user" if each.entry is None else str(each.entry)
                 self._observer.changed("user" if each.entry is None else "right", each.action)
                 _log.info(f"{each.action}", principal=each.principal, what=what, why=each.why)
+        self._report_interrupted()
         if plan.access is None:
             self._log_once("no user and no right was made", "the brokers have no authorizer")
         self._report_standing(plan)
+
+    def _report_interrupted(self) -> None:
+        """Log the users whose password was being replaced when a command ended, or an apply failed.
+
+        A user that the brokers do not have is no more among them: it has just got a new password.
+        """
+        found = set(self._provisioner.passwords.unset())
+        for user in sorted(found - self._interrupted):
+            _log.warning(
+                "replacing a password was interrupted: the old or the new one holds",
+                user=user,
+                mend="run `sinergi provision rotate` for its owner",
+            )
+        self._interrupted = found
 
     def _report_standing(self, plan: ProvisionPlan) -> None:
         """Log how much the agreements want and the brokers have, at first and when it changes."""
