@@ -30,7 +30,7 @@ class ProjectionFailed(Refused):
 
 
 class ReplayRefused(Refused):
-    """The replay cannot be done: {what}."""
+    """The command cannot do this: {what}."""
 
     what: str
 
@@ -44,7 +44,7 @@ class ReasonRefused(Refused):
 
 
 class RecordRefused(Refused):
-    """The record cannot be shown: {what}."""
+    """The record cannot be looked up: {what}."""
 
     what: str
 
