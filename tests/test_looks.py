@@ -14,7 +14,7 @@ from sinergi.metrics.families import gauge
 from sinergi.metrics.health import Health
 from sinergi.metrics.looks import Look, LooksCollector
 from sinergi_schemas.clock import SYSTEM, SystemClock
-from sinergi_schemas.errors import BrokerAway, DatabaseAway, SinergiError, TopicMissing
+from sinergi_schemas.errors import BrokerAway, DatabaseAway, LockHeld, SinergiError, TopicMissing
 from sinergi_schemas.observer import WorkState
 from waiting import until
 
@@ -91,6 +91,39 @@ def test_a_process_is_not_ready_after_a_look_that_the_brokers_did_not_answer() -
     look.failure = BrokerAway("refused")
     assert "BrokerAway" in health.ready().text
     clock.at = 5
+    health.served()
+    assert health.ready().is_well
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_ready"),
+    [
+        (DatabaseAway("none", "connection timeout expired"), False),
+        (DatabaseAway("none", "connection refused"), False),
+        (DatabaseAway("none", "FATAL: sorry, too many clients already"), True),
+        (DatabaseAway("57014"), True),
+        (LockHeld("55P03"), True),
+    ],
+)
+def test_a_database_that_gives_a_look_no_answer_makes_a_process_not_ready(
+    failure: DatabaseAway, *, is_ready: bool
+) -> None:
+    """Its loop may wait for the same database without an end, and says nothing meanwhile."""
+    clock = SetClock()
+
+    def read() -> float:
+        raise failure
+
+    look = look_of(read, clock)
+    health = Health(clock, 600, [look])
+    health.entered(WorkState.WORKING, "")
+    clock.at = 1
+    look.look()
+    assert health.ready().is_well == is_ready
+    assert (
+        is_ready or health.ready().text == "working, but cannot look at the database: DatabaseAway"
+    )
+    clock.at = 2
     health.served()
     assert health.ready().is_well
 

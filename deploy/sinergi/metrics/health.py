@@ -10,8 +10,9 @@ It is *ready* if it is alive and does its work:
 - a materialiser reads each topic-partition that the group has assigned to it (none of them is
   halted or cannot be claimed), and its database answers; one without any stands by for the others;
 - `provision apply --watch` has planned, and the brokers answer.
-A relay or a materialiser is not ready either if its last look at the brokers (see `looks`) got no
-answer, and none of its own messages has come through since.
+A relay or a materialiser is not ready either if its last look at the brokers or at its database
+(see `looks`) got no answer, and none of its own messages has come through since. So a database that
+hangs is told although the loop still waits for it.
 
 An answer holds no reason beyond the class of an error, since whoever reaches the address may read
 it. The log has the rest.
@@ -106,10 +107,10 @@ class Health:
             why = f": {self._why}" if self._why else ""
             return HealthAnswer(is_well=False, text=f"{self._state}{why}")
         for look in self._looks:
-            is_away = isinstance(look.failure, errors.BrokerAway | errors.LoginRefused)
-            if is_away and look.ended_at > self._served_at:
+            away = _away(look.failure)
+            if away and look.ended_at > self._served_at:
                 why = type(look.failure).__name__
-                text = f"{self._state}, but cannot look at the brokers: {why}"
+                text = f"{self._state}, but cannot look at the {away}: {why}"
                 return HealthAnswer(is_well=False, text=text)
         return self._divided(self._counts) or HealthAnswer(is_well=True, text=str(self._state))
 
@@ -125,3 +126,15 @@ class Health:
         if counts.assigned == 0:
             return HealthAnswer(is_well=True, text="the consumer group has assigned nothing")
         return None
+
+
+def _away(failure: errors.SinergiError | None) -> str:
+    """What gave no answer, if a look failed for that; empty if it answered or did not fail.
+
+    A database that refuses one more connection has answered, and the loop has its own.
+    """
+    if isinstance(failure, errors.BrokerAway | errors.LoginRefused):
+        return "brokers"
+    if type(failure) is not errors.DatabaseAway or failure.sqlstate != "none":
+        return ""
+    return "" if "FATAL:" in failure.reported else "database"
