@@ -136,7 +136,7 @@ def _target(
     try:
         database.begin(_document(scope, [each.name for each in projections], past))
     except errors.DatabaseAway as why:
-        why.option = "--into"
+        why.add_note("--into")  # no setting gave the address
         raise
     migrate.upgrade(url, Role.CONSUMER, projections_of(catalog, catalog.event_types))
     quota, timeouts = values.consumer.quarantine_bytes, values.timeouts.database

@@ -250,8 +250,8 @@ def _origin_of_address(why: errors.SinergiError) -> str:
     """Where the address of an unavailable database comes from, as a sentence."""
     if not isinstance(why, errors.DatabaseAway) or isinstance(why, errors.LockHeld):
         return ""
-    if why.option:
-        return f" It comes from {why.option}."
+    if options := getattr(why, "__notes__", ()):
+        return f" It comes from {' or '.join(options)}."
     found: Settings | None = _invocation.__dict__.get("settings")
     origins = found.database_origins() if found else []
     return f" It comes from {' or '.join(origins)}." if origins else ""

@@ -20,12 +20,10 @@ class DatabaseAway(ServiceAway):
     Attributes:
         sqlstate: PostgreSQL's code, or `none` if there was no connection.
         reported: what the driver reports of a connection that failed or broke.
-        option: the option that gave the address, if no setting did.
     """
 
     sqlstate: str
     reported: str = "it does not answer"
-    option: str = ""
 
     @property
     def why(self) -> str:
