@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 _AGREEMENTS = "agreements/"
 _BEGIN = b"PK\x03\x04"
-_FIRST_NAME = 30  # where the name of the first member begins
-_BUNDLE = (
-    b"evidence/"  # the folder in a bundle of evidence (docs/spec/bundle.md); no archive has it
-)
+# Where the name of the first member begins, and how it begins in a bundle of evidence
+# (docs/spec/bundle.md). No archive has such a member.
+_FIRST_NAME, _BUNDLE = 30, b"evidence/"
 
 
 class ArchiveFile:

@@ -11,8 +11,8 @@ It is *ready* if it is alive and does its work:
   halted or cannot be claimed), and its database answers; one without any stands by for the others;
 - `provision apply --watch` has planned, and the brokers answer.
 A relay or a materialiser is not ready either if its last look at the brokers or at its database
-(see `looks`) got no answer, and none of its own messages has come through since. So a database that
-hangs is told although the loop still waits for it.
+(see `looks`) got no answer, and none of its own messages has come through since. So it is not ready
+while its database hangs, although the loop still waits for an answer.
 
 An answer holds no reason beyond the class of an error, since whoever reaches the address may read
 it. The log has the rest.
