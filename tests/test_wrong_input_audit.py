@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TOPIC = "sinergi.lapas-rekaan.transfer"
+AGREED = "sinergi.lapas-banyuwangi.transfer"
+SEIZURES = "sinergi.lapas-banyuwangi.seizure"
 NOWHERE = "127.0.0.1:1"
 # Nobody has the private keys of the example.
 SETTINGS = {
@@ -110,14 +112,14 @@ def ask(
         (["replay", TOPIC, TOPIC], f"{TOPIC} is named twice"),
         (["replay", TOPIC, "--against", TOPIC], f"{TOPIC} would be compared with itself"),
         (["replay", TOPIC, "--copy", "x", "--against", "x"], "x would be compared with itself"),
-        (["replay", TOPIC, "sinergi.a.seizure", "--output", "csv"], "say --out FOLDER for a file"),
-        (["replay", TOPIC, "--out", "table.txt"], "a table is for the screen"),
+        (["replay", AGREED, SEIZURES, "--output", "csv"], "say --out FOLDER for a file"),
+        (["replay", AGREED, "--out", "table.txt"], "a table is for the screen"),
         (
-            ["replay", "sinergi.lapas-banyuwangi.transfer", "--output", "csv", "--out", "no/x.csv"],
+            ["replay", AGREED, "--output", "csv", "--out", "no/x.csv"],
             "no/x.csv cannot be written (No such file or directory); name another file.",
         ),
         (
-            ["replay", "sinergi.lapas-banyuwangi.transfer", "--output", "csv", "--out", "."],
+            ["replay", AGREED, "--output", "csv", "--out", "."],
             ". cannot be written (it is a folder)",
         ),
         (
@@ -240,7 +242,7 @@ def test_an_auditor_is_told_what_is_for_agencies_and_which_line_would_give_a_rig
     told = ask("status")
     assert told.status == 2
     assert "`sinergi status` is for an agency" in told.err
-    told = ask("replay", "sinergi.lapas-banyuwangi.transfer")
+    told = ask("replay", AGREED)
     assert told.status == 2
     assert "no agreement lets ANONYMOUS read sinergi.lapas-banyuwangi.transfer" in told.err
     assert "reads under the table of [auditors] that has ANONYMOUS" in told.err
@@ -271,11 +273,10 @@ def test_a_broker_away_leaves_the_file_of_last_time_as_it_was(
     monkeypatch.setenv(variable("timeouts.kafka.answer"), "1")
     Path("events.csv").write_text("of last time", encoding="utf-8")
     before = sorted(Path.cwd().iterdir())
-    topic = "sinergi.lapas-banyuwangi.transfer"
-    found = ask("replay", topic, "--output", "csv", "--out", "events.csv")
+    found = ask("replay", AGREED, "--output", "csv", "--out", "events.csv")
     assert (found.status, found.out) == (ExitStatus.ERROR, "")
     assert found.line.startswith("sinergi: events.csv already exists, and is not overwritten")
-    found = ask("replay", topic, "--output", "csv", "--out", "events.csv", "--force")
+    found = ask("replay", AGREED, "--output", "csv", "--out", "events.csv", "--force")
     assert found.status == ExitStatus.ERROR
     assert found.line.startswith("sinergi: The brokers do not answer (")
     assert Path("events.csv").read_text(encoding="utf-8") == "of last time"
@@ -433,10 +434,9 @@ def test_a_replay_that_is_stopped_leaves_no_file(
     ask: Callable[..., CommandResult], number: signal.Signals
 ) -> None:
     assert ask is not None  # the desk
-    topic = "sinergi.lapas-banyuwangi.transfer"
     with socket.create_server(("127.0.0.1", 0)) as broker:
         mute = f"kafka.bootstrap=127.0.0.1:{broker.getsockname()[1]}"
-        words = ["--set", mute, "replay", topic, "--output", "csv", "--out", "events.csv"]
+        words = ["--set", mute, "replay", AGREED, "--output", "csv", "--out", "events.csv"]
         with subprocess.Popen(
             [sys.executable, "-m", "sinergi", *words],
             stderr=subprocess.PIPE,

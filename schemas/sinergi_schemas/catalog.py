@@ -134,7 +134,7 @@ class Catalog:
             EventTypeUnknown: the catalogue has no such event type.
         """
         if event_type not in self._versions:
-            raise errors.EventTypeUnknown(event_type, ", ".join(self._versions))
+            raise errors.EventTypeUnknown(event_type, self.event_types)
         return tuple(self._versions[event_type])
 
     def newest(self, event_type: str) -> Schema:

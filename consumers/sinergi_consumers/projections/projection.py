@@ -32,7 +32,7 @@ from sinergi_consumers.projections.naming import column_problem
 from sinergi_consumers.projections.writable import unwritable
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.files.toml_file import did_you_mean
+from sinergi_schemas.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -67,18 +67,17 @@ def create(
       sinergi archive sinergi.lapas-banyuwangi.transfer -o transfer.zip
       sinergi archive create sinergi.lapas-banyuwangi.transfer -o transfer.zip --json
     """
-    names = replay_topics.parsed(topics, has_copies=False)
+    named = replay_topics.parsed(topics, has_copies=False)
     if OutputFile.is_standard_output(out):
         raise errors.OutputRefused("standard output", "an archive is read at any place of a file")
     OutputFile.check(out, force=force)
     settings, catalog = root.settings(), Catalog.shipped()
     agreements = settings.agreements()
-    for each in names:
-        agreements.partitions(each)
     place = reading_place(settings, agreements, None)
+    names = replay_topics.chosen(place, named, [], [])
     buses = {each: place.bus(each, catalog) for each in names}
     custody = ArchiveCustody(SYSTEM.now().isoformat(), place.logins(names), software())
-    request = AuditRequest("archive create", why, {"topics": [each.name for each in names]})
+    request = AuditRequest("archive create", why, {"topics": [each.name for each in named]})
     with journaled(place, names, request) as run:
         with (
             OutputFile.open(out, force=force) as target,
@@ -156,7 +155,7 @@ def restore(
 
     settings, opened = root.settings(), ArchiveFile(file)
     check_agreements(opened, settings, settings.agreements())
-    chosen = restorable(opened, settings, topics or [])
+    chosen = restorable(opened, settings, topics)
     if settings.values.agency is not None and settings.values.producer.database is not None:
         check_none_leads(settings.producer_database)
     with message_progress("restoring") as progressed:

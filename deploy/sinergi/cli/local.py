@@ -18,7 +18,7 @@ from sinergi.exit_status import ExitStatus
 from sinergi.local import Local, LocalStatus
 from sinergi.local.errors import LocalFolderRefused
 from sinergi.local.state import LocalState
-from sinergi_schemas.files.toml_file import near_name
+from sinergi_schemas.near_names import near_name
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -60,7 +60,7 @@ def setup_of(settings: Settings) -> MaterialiserSetup:
         raise errors.NothingToRead(str(settings.values.agreements), settings.agency)
     topics = known_here(agreed, catalog)
     if not topics:
-        raise errors.EventTypeUnknown(agreed[0].event_type, ", ".join(catalog.event_types))
+        raise errors.EventTypeUnknown(agreed[0].event_type, catalog.event_types)
     connection = settings.connection(BusRole.CONSUMER)
     source = KafkaSource(connection)
     return MaterialiserSetup(

@@ -27,7 +27,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import OutputFile
-from sinergi_schemas.files.toml_file import did_you_mean
+from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.plain_text import counted, some
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.postgresql.rights import RIGHT_MISSING, missing

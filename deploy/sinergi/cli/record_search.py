@@ -19,7 +19,7 @@ from sinergi_consumers.audit.records.relations import RecordRelations, relations
 from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.files.toml_file import did_you_mean
+from sinergi_schemas.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sinergi.cli import terminal
 from sinergi_schemas import errors
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.topics import Topic
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sinergi.cli.reading_place import ReadingPlace
+    from sinergi_schemas.agreements.collection import Agreements
 
 
 def parsed(words: Sequence[str], *, has_copies: bool) -> list[Topic]:
@@ -48,10 +50,13 @@ def chosen(
         reader: only topics that this agency may read too; None for all.
 
     Raises:
+        EventTypeUnknown: neither this version nor an agreement has the event type of a named one.
+        NotAgreed: no agreement covers a named one.
         ReplayRefused: no topic is left.
         NotArchived: the place is an archive without one of the named ones.
         SettingsRefused: the settings do not say where the brokers are.
     """
+    _check_agreed(place.agreements, named)
     place.check(named)
     if place.archive is None:
         note_rights(place, named)
@@ -97,6 +102,18 @@ def note_rights(place: ReadingPlace, named: Sequence[Topic]) -> None:
             f"sinergi: no agreement lets {principal} read {each.name}; {line} in {file} would give"
             " the right: ask its parties"
         )
+
+
+def _check_agreed(agreements: Agreements, named: Sequence[Topic]) -> None:
+    """Refuse topics that no agreement covers. Of a misspelt event type the error names the nearest.
+
+    An agreement may have event types that this version does not know.
+    """
+    known = {*Catalog.shipped().event_types, *(each.event_type for each in agreements.topics())}
+    for each in named:
+        if each.event_type not in known:
+            raise errors.EventTypeUnknown(each.event_type, tuple(sorted(known)))
+        agreements.partitions(each)
 
 
 def _topic(name: str) -> Topic:

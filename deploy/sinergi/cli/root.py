@@ -110,7 +110,7 @@ class _Commands(typer.core.TyperGroup):
             name, _, rest = super().resolve_command(ctx, args)
         except TyperException as why:
             # The library knows the commands of a group, but not those that are loaded when needed.
-            from sinergi_schemas.files.toml_file import near_name  # noqa: PLC0415 - not for --help
+            from sinergi_schemas.near_names import near_name  # noqa: PLC0415 - not for --help
 
             if near := near_name(args[0], commands.installed()):
                 why.message = f"{why.message} Did you mean {near!r}?"

@@ -34,7 +34,7 @@ from sinergi.provision.rights import (
 )
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.principals import is_subject
-from sinergi_schemas.files.toml_file import did_you_mean
+from sinergi_schemas.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

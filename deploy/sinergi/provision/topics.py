@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from sinergi_schemas import topics
 from sinergi_schemas.agreements.replacement import ending
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.files.toml_file import did_you_mean
 from sinergi_schemas.limits import MOST_BATCH_BYTES
+from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from sinergi_schemas.agreements.key_steps import KnownFiles
 from sinergi_schemas.agreements.replacement import no_longer, replaced_by, with_replacements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.input_file import matching, read_regular
-from sinergi_schemas.files.toml_file import FileProblem, did_you_mean
+from sinergi_schemas.files.toml_file import FileProblem
 from sinergi_schemas.files.toml_limits import MOST_BYTES
+from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.plain_text import listing
 from sinergi_schemas.seal.note import key_names
 

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from sinergi.settings.model import KEYS, PREFIX, variable
-from sinergi_schemas.files import toml_file
+from sinergi_schemas.near_names import did_you_mean, near_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -32,7 +32,7 @@ def stray_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 def hint(key: str) -> str:
     """A hint at the nearest key, else a list of those that are known."""
-    return _near(key, KEYS, ".") or toml_file.did_you_mean(key, KEYS)
+    return _near(key, KEYS, ".") or did_you_mean(key, KEYS)
 
 
 def _near(name: str, known: Collection[str], mark: str) -> str:
@@ -46,5 +46,5 @@ def _near(name: str, known: Collection[str], mark: str) -> str:
     names = {end: each for end, each in beside.items() if each == table + found + end}
     if not found or not names:
         return ""
-    near = toml_file.near_name(last, names)
-    return f"did you mean {names[near]}?" if near else toml_file.did_you_mean("", names.values())
+    near = near_name(last, names)
+    return f"did you mean {names[near]}?" if near else did_you_mean("", names.values())

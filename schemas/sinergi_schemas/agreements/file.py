@@ -48,6 +48,7 @@ from sinergi_schemas.agreements.tables import (
 from sinergi_schemas.codes import Purpose
 from sinergi_schemas.files import toml_file
 from sinergi_schemas.files.toml_file import FileProblem, members_at, table_at
+from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.seal.keys import Algorithm, VerifyingKey
 from sinergi_schemas.seal.note import MOST_SIGNATURES
 from sinergi_schemas.topics import is_bus, is_slug
@@ -383,7 +384,7 @@ class _Examination:
         return {key: self._document[key] for key in keys if key in self._document}
 
     def _report_unknown(self, key: str, what: str, name: str, known: Iterable[str]) -> None:
-        hint = toml_file.did_you_mean(name, known) if self._hints > 0 else "correct or remove it"
+        hint = did_you_mean(name, known) if self._hints > 0 else "correct or remove it"
         self._report(key, f"{what}; {hint}")
 
     def _report(self, key: str, what: str) -> None:

@@ -12,6 +12,7 @@ from sinergi_schemas.agreements.model import Auditor, Principals
 from sinergi_schemas.agreements.tables import AuditorTable
 from sinergi_schemas.files import toml_file
 from sinergi_schemas.files.toml_file import FileProblem, members_at, table_at
+from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class AuditorsExamination:
         for index, event_type in members_at(table, "reads", str):
             if event_type not in self._events:
                 known = self._events
-                hint = toml_file.did_you_mean(event_type, known) if self._hints > 0 else "remove it"
+                hint = did_you_mean(event_type, known) if self._hints > 0 else "remove it"
                 what = f"{event_type} is not an event type of this agreement; {hint}"
                 self.problems.append(FileProblem(f"{at}.reads[{index}]", what))
         if found is None:

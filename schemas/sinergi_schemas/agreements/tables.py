@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from sinergi_schemas.codes import Purpose
-from sinergi_schemas.files import toml_file
 from sinergi_schemas.files.toml_file import Table
+from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.topics import is_bus
 
 _PERIOD = re.compile(r"P(?=\d)(\d+Y)?(\d+M)?(\d+D)?")
@@ -55,7 +55,7 @@ def _digest(text: str) -> str:
 def _purpose(text: str) -> str:
     known = [each.value for each in Purpose if each is not Purpose.UNKNOWN]
     if text not in known:
-        raise ValueError(f"{text} is not a purpose; {toml_file.did_you_mean(text, known)}")
+        raise ValueError(f"{text} is not a purpose; {did_you_mean(text, known)}")
     return text
 
 

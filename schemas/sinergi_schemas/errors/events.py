@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sinergi_schemas.errors.policies import Refused
+from sinergi_schemas.near_names import near_name
 
 
 class EventRefused(Refused):
@@ -36,12 +37,26 @@ class SchemaRefused(Refused):
 
 
 class EventTypeUnknown(Refused):
-    """There is no event type {event_type}; there are {known}. Name one of these, or install the
-    version of Sinergi that has it.
+    """There is no event type {event_type}; there are {names}{hint}. Name one of these, or install
+    the version of Sinergi that has it.
+
+    Attributes:
+        known: the event types that there are.
     """
 
     event_type: str
-    known: str
+    known: tuple[str, ...]
+
+    @property
+    def names(self) -> str:
+        """All that there are."""
+        return ", ".join(self.known)
+
+    @property
+    def hint(self) -> str:
+        """The nearest of them as a question; empty if all are too different."""
+        near = near_name(self.event_type, self.known)
+        return f"; did you mean {near}?" if near else ""
 
 
 class VersionUnknown(Refused):

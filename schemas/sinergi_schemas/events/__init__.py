@@ -64,7 +64,7 @@ def parse(event_type: str, document: Mapping[str, Any]) -> Event:
         EventTypeUnknown: there is no such event type.
     """
     if event_type not in MODELS:
-        raise EventTypeUnknown(event_type, ", ".join(MODELS))
+        raise EventTypeUnknown(event_type, tuple(MODELS))
     try:
         return MODELS[event_type].model_validate(document)
     except ValidationError as error:

@@ -9,7 +9,7 @@ from pydantic_core import InitErrorDetails
 
 from sinergi_schemas import errors
 from sinergi_schemas.events.values import refusal
-from sinergi_schemas.files.toml_file import near_name
+from sinergi_schemas.near_names import near_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

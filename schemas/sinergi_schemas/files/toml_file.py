@@ -10,7 +10,6 @@ import re
 import tomllib
 from ast import literal_eval
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -24,14 +23,13 @@ from typing import (
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sinergi_schemas.files import toml_limits
+from sinergi_schemas.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-# How many problems of a file get a hint at a known name, and among how many names it is sought.
+# How many problems of a file get a hint at a known name.
 MOST_HINTS = 10
-_MOST_NAMES = 100
-_LONGEST_NAME = 100
 
 _KINDS = {
     "string_type": "text in quotes",
@@ -163,29 +161,6 @@ def members_at(parent: dict[str, Any], key: str, kind: type[KindT]) -> list[tupl
     found = parent.get(key)
     members = enumerate(found) if isinstance(found, list) else ()
     return [(index, each) for index, each in members if isinstance(each, kind)]
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint at the nearest of the known names, else a list of them."""
-    names = sorted(known)
-    if near := near_name(name, names):
-        return f"did you mean {near}?"
-    if not names:
-        return "there is none to choose from"
-    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-    return f"known are {', '.join(names[:_MOST_NAMES])}{more}"
-
-
-def near_name(name: str, known: Iterable[str]) -> str | None:
-    """The nearest of the known names, or None if all are too different.
-
-    Comparing two names takes time in proportion to the product of their lengths. So only names of
-    an ordinary length are compared, and only the first of many.
-    """
-    if len(name) > _LONGEST_NAME:
-        return None
-    compared = [each for each in sorted(known)[:_MOST_NAMES] if len(each) <= _LONGEST_NAME]
-    return next(iter(get_close_matches(name, compared, n=1, cutoff=0.6)), None)
 
 
 def kind_of(value: object) -> str:

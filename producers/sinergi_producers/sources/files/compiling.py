@@ -27,7 +27,8 @@ from sinergi_producers.sources.files.field_sources import (
 )
 from sinergi_producers.sources.files.mapping_tables import FieldSpec, MappingSpec
 from sinergi_schemas.events import wording
-from sinergi_schemas.files.toml_file import FileProblem, check, did_you_mean
+from sinergi_schemas.files.toml_file import FileProblem, check
+from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from sinergi_producers.sources.files.mapping_tables import MappingSpec
 from sinergi_schemas.errors import EventRefused, MappingRefused
 from sinergi_schemas.events import MODELS, Event, parse
 from sinergi_schemas.files import input_file, toml_file, toml_limits
+from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.plain_text import listing
 from sinergi_schemas.zones import find_zone
 
@@ -76,7 +77,7 @@ class Mapping:
         spec, problems = _spec(path)
         model = MODELS.get(spec.event_type)
         if model is None:
-            hint = toml_file.did_you_mean(spec.event_type, MODELS)
+            hint = did_you_mean(spec.event_type, MODELS)
             problems.append(toml_file.FileProblem("event_type", f"there is no such type; {hint}"))
             raise _mapping_refused(path, problems)
         compiler = Compiler(spec)
@@ -112,7 +113,7 @@ class Mapping:
         for name in named:
             found = header.count(name)
             if found == 0:
-                hint = toml_file.did_you_mean(name, header)
+                hint = did_you_mean(name, header)
                 problems.append(f"column {name!r} is not in the header of the file; {hint}")
             elif found > 1 and name not in self.ignored:
                 problems.append(f"column {name!r} stands {found} times in the header of the file")

@@ -1,0 +1,35 @@
+"""Hints at the nearest of some known names, for a name that is none of them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MOST_NAMES = 100
+_LONGEST_NAME = 100
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint at the nearest of the known names, else a list of them."""
+    names = sorted(known)
+    if near := near_name(name, names):
+        return f"did you mean {near}?"
+    if not names:
+        return "there is none to choose from"
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return f"known are {', '.join(names[:_MOST_NAMES])}{more}"
+
+
+def near_name(name: str, known: Iterable[str]) -> str | None:
+    """The nearest of the known names, or None if all are too different.
+
+    Comparing two names takes time in proportion to the product of their lengths. So only names of
+    an ordinary length are compared, and only the first of many.
+    """
+    if len(name) > _LONGEST_NAME:
+        return None
+    compared = [each for each in sorted(known)[:_MOST_NAMES] if len(each) <= _LONGEST_NAME]
+    return next(iter(get_close_matches(name, compared, n=1, cutoff=0.6)), None)
