@@ -136,6 +136,20 @@ def test_several_topics_are_in_one_archive_and_every_audit_of_them_is_that_of_th
     assert (broker, [each["topic"] for each in file[1]]) == (file, [full.topic("seizure")])
 
 
+def test_without_a_topic_all_that_a_replay_without_one_reads_is_in_the_archive(
+    full: Register, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ArchivedPair(full.pair, capsys)
+    status, _, err = made.run("archive", "create", "-o", str(made.file))
+    assert status == 0, err
+    broker, file = made.both("replay")
+    assert broker == file
+    assert [each["topic"] for each in file[1]] == sorted(map(full.topic, TYPES))
+    _, rows, _ = made.run("journal", "--json", "--limit", "3")
+    runs = {each["command"]: each for each in json.loads(rows)["rows"]}
+    assert runs["archive create"]["topics"] == runs["replay"]["topics"]
+
+
 def test_a_topic_that_the_archive_does_not_have_is_named(
     full: Register, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import typer.core
 
 from sinergi.cli import archive_output, replay_topics, root, terminal
 from sinergi.cli.journaled_run import AuditRequest, journaled, software
-from sinergi.cli.options import AsJson, Force, Why, json_option
+from sinergi.cli.options import AsJson, Force, TopicNames, Why, json_option
 from sinergi.cli.reading_place import check_agreements, reading_place
 from sinergi.cli.replay_progress import message_progress
 from sinergi.exit_status import ExitStatus
@@ -44,9 +44,8 @@ app = typer.Typer(
 
 @app.command()
 def create(
-    topics: Annotated[
-        list[str], typer.Argument(metavar="TOPIC...", help="sinergi.<agency>.<event-type>.")
-    ],
+    topics: TopicNames = None,
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
     force: Force = False,
     as_json: Annotated[bool, json_option("What the archive has, as one JSON document.")] = False,
@@ -54,6 +53,7 @@ def create(
 ) -> None:
     """Write topics, with their seals, heads and receipts, into one file.
 
+    Without a TOPIC it writes all that the agreements let you read; each of them has to be there.
     `--archive FILE` lets replay, record, received, verify, rebuild, reconcile, withheld and
     evidence read the file in place of the brokers, with the same verdicts; `sinergi archive
     restore` writes a lost topic from it. The messages are kept byte for byte, with offsets and
@@ -64,10 +64,10 @@ def create(
     Exit status: 0 written; 1 written, but a topic is not what was sealed; 2 not written.
 
     Examples:
-      sinergi archive sinergi.lapas-banyuwangi.transfer -o transfer.zip
+      sinergi archive -o all.zip
       sinergi archive create sinergi.lapas-banyuwangi.transfer -o transfer.zip --json
     """
-    named = replay_topics.parsed(topics, has_copies=False)
+    named = replay_topics.parsed(topics or [], has_copies=False)
     if OutputFile.is_standard_output(out):
         raise errors.OutputRefused("standard output", "an archive is read at any place of a file")
     OutputFile.check(out, force=force)
@@ -155,7 +155,7 @@ def restore(
 
     settings, opened = root.settings(), ArchiveFile(file)
     check_agreements(opened, settings, settings.agreements())
-    chosen = restorable(opened, settings, topics)
+    chosen = restorable(opened, settings, topics or [])
     if settings.values.agency is not None and settings.values.producer.database is not None:
         check_none_leads(settings.producer_database)
     with message_progress("restoring") as progressed:
