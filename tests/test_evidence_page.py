@@ -102,6 +102,12 @@ def test_each_changed_byte_is_found_by_the_page_too(page: Page) -> None:
         assert problems or refused, at
 
 
+def test_an_archive_of_topics_is_called_one_by_the_page_too(page: Page) -> None:
+    data = (VECTORS.parent / "archive" / "small.zip").read_bytes()
+    status, _, refused = of_the_page(page, data, "\n".join(map(str, KEYS)))
+    assert (status, "it is an archive of topics" in refused) == (2, True)
+
+
 def test_keys_are_found_in_the_text_of_an_agreement(page: Page) -> None:
     keys = evidence_bundles.AGREEMENT.decode()
     assert of_the_page(page, evidence_bundles.bundle(), keys)[0] == 0

@@ -112,6 +112,21 @@ def content_ranges(data: bytes) -> Iterator[tuple[int, int, str]]:
         yield start, at, name.removeprefix(bag.ROOT)
 
 
+@pytest.mark.parametrize("is_too_large", [False, True])
+def test_an_archive_of_topics_is_called_one_with_the_commands_that_read_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, is_too_large: bool
+) -> None:
+    file = VECTORS.parent / "archive" / "small.zip"
+    if is_too_large:
+        monkeypatch.setattr(archive, "MOST_BYTES", file.stat().st_size - 1)
+    assert run(["evidence", "verify", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "it is an archive of topics, which `sinergi archive show` shows" in err
+    assert "`sinergi replay --archive FILE` verifies its topics." in err
+    assert "unpacked" not in err
+
+
 @given(
     st.dictionaries(st.from_regex(r"[a-z]{1,3}(/[a-z.]{1,3}[a-z])?", fullmatch=True), st.binary())
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import EFBIG
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ from sinergi.cli.replay_options import EventChoice, choosing_events
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.evidence import archive
 from sinergi_consumers.audit.evidence.trust import TrustedKeys
+from sinergi_consumers.audit.evidence.verification import check_kind
 from sinergi_consumers.audit.evidence.verification import verify as verified
 from sinergi_schemas import errors
 from sinergi_schemas.files import input_file
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreements.collection import Agreements
 
 _MOST_KEY_BYTES = 1024 * 1024
+_BEGINNING = 64  # bytes, which show what kind of file it is
 
 app = command_group("evidence", "Make a file of evidence; verify one, without a network.")
 
@@ -188,11 +191,7 @@ def verify(
     """
     known = _agreements(agreements or [])
     trusted = TrustedKeys(_keys(keys or []), known)
-    try:
-        _, data = input_file.read(file, archive.MOST_BYTES)
-    except OSError as why:
-        raise errors.BundleUnreadable(str(file), str(why.strerror)) from None
-    verdict = verified(data, trusted)
+    verdict = verified(_bundle(file), trusted)
     held = None if known is None else known.versions
     raise typer.Exit(evidence_verdict.show(verdict, held, as_json=as_json))
 
@@ -228,6 +227,24 @@ def _asked_for(
         "related": related,
         **{name: value for name, value in others.items() if value},
     }
+
+
+def _bundle(file: Path) -> bytes:
+    """The bytes of a bundle.
+
+    Raises:
+        BundleUnreadable: they cannot be read, or are too many.
+        BundleRefused: they are too many, and those of an archive.
+    """
+    try:
+        try:
+            return input_file.read(file, archive.MOST_BYTES)[1]
+        except OSError as why:
+            if why.errno == EFBIG and file.is_file():
+                check_kind(input_file.beginning(file, _BEGINNING))
+            raise
+    except OSError as why:
+        raise errors.BundleUnreadable(str(file), str(why.strerror)) from None
 
 
 def _keys(given: Sequence[str]) -> list[VerifyingKey]:

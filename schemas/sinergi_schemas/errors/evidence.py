@@ -6,11 +6,13 @@ from sinergi_schemas.errors.policies import Refused
 
 
 class BundleRefused(Refused):
-    """The file is not an evidence bundle: {what}. Nothing in it was checked. Ask for the file again
-    as its maker wrote it: a program may have unpacked it and packed it again.
-    """
+    """The file is not an evidence bundle: {what}. Nothing in it was checked. {remedy}."""
 
     what: str
+    remedy: str = (
+        "Ask for the file again as its maker wrote it: a program may have unpacked it and packed it"
+        " again"
+    )
 
 
 class BundleUnreadable(Refused):

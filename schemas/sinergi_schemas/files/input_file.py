@@ -44,6 +44,17 @@ def read(path: Path, most: int) -> tuple[int, bytes]:
         return os.fstat(file.fileno()).st_mode, _content(path, file, most)
 
 
+def beginning(path: Path, most: int) -> bytes:
+    """The first bytes of a regular file, which is read without waiting for anything.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file; it names the path.
+    """
+    with path_named(path), open(path, "rb", opener=_without_waiting) as file:
+        _check(path, os.fstat(file.fileno()).st_mode)
+        return file.read(most)
+
+
 def check_readable(path: Path) -> None:
     """Check a file for a library that reads it: the library could wait for a pipe for ever.
 

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 FORMAT = "sinergi-evidence/1"
 
+_ZIP = b"PK\x03\x04"
+# Where the name of the first member begins, and how it begins in an archive of topics
+# (docs/spec/archive.md). No bundle has such a member.
+_FIRST_NAME, _ARCHIVE = 30, b"agreements/"
 _REQUIRED = (places.CUSTODY, places.SEARCH, places.KEYS)
 _STATED = ("made_at", "made_by", "why")
 _SEARCH_MEMBERS = {"format", "bus", "asked_for", "trees", "not_searched", "related_not_read"}
@@ -49,6 +53,7 @@ def verify(data: bytes, trusted: TrustedKeys) -> EvidenceVerdict:
     Raises:
         BundleRefused: they are not a bundle in its one form.
     """
+    check_kind(data)
     try:
         files, damaged = archive.unpack(data)
     except archive.NotCanonical as why:
@@ -60,6 +65,21 @@ def verify(data: bytes, trusted: TrustedKeys) -> EvidenceVerdict:
     if not verdict.disproved:
         _verify_payload(bag.payload_of(files), trusted, verdict)
     return verdict
+
+
+def check_kind(begin: bytes) -> None:
+    """Refuse an archive of topics, which may be larger than any bundle.
+
+    Args:
+        begin: the first bytes of a file.
+
+    Raises:
+        BundleRefused: they are those of an archive.
+    """
+    if begin.startswith(_ZIP) and begin.startswith(_ARCHIVE, _FIRST_NAME):
+        what = "it is an archive of topics, which `sinergi archive show` shows"
+        remedy = "`sinergi replay --archive FILE` verifies its topics"
+        raise errors.BundleRefused(what, remedy)
 
 
 def _verify_payload(
