@@ -399,7 +399,7 @@ def test_rows_that_are_deleted_give_their_bytes_up_as_well(consumer: ConsumerDat
 
 
 LEAVES = [
-    Message(at, at, bytes(32), b"P/%d" % at, os.urandom(size), None)
+    Message.of_leaf(at, bytes(32), b"P/%d" % at, os.urandom(size))
     for at, size in enumerate((0, 100, 300, 300, 700))
 ]
 NAMES = ("transfer", "transfer_history")

@@ -89,7 +89,7 @@ def verified(pair: AgencyPair) -> tuple[int, int]:
         origin = f"{BUS}/{pair.topic.name}/{partition}"
         reader = TreeReader(origin, KeyRing.of(pair.key.public), Frontier.empty())
         for each in map(message.parse, messages(pair, partition=partition)):
-            reader.feed(each.leaf_index, each.leaf_data, each.sealed)
+            reader.feed(each.leaf_index, each.leaf, each.sealed)
         assert reader.pending == 0, "the topic ends behind its last checkpoint"
         leaves, resends = leaves + reader.size, resends + reader.resends
     return leaves, resends

@@ -85,7 +85,7 @@ def feed(reader: TreeReader, tape: Iterable[StubMessage]) -> list[VerifiedLeaves
     found = []
     for sent in tape:
         at = OFFSETS[reader] = OFFSETS.get(reader, -1) + 1
-        verified = reader.feed(sent.index, sent.data, sent.sealed, at)
+        verified = reader.feed(sent.index, leaf_hash(sent.data), sent.sealed, at)
         while verified:
             found.append(verified)
             verified = reader.try_open_checkpoint()
@@ -199,9 +199,9 @@ def test_a_topic_is_read_across_the_replacement_of_its_owners_key(last: int) -> 
         data = leaf_data(FINGERPRINT, b"key", b"%d" % size)
         writer.add(data)
         sealed = writer.checkpoint()
-        assert reader.feed(size - 1, data, sealed)
+        assert reader.feed(size - 1, leaf_hash(data), sealed)
         if size <= last:
-            assert before.feed(size - 1, data, sealed)
+            assert before.feed(size - 1, leaf_hash(data), sealed)
 
 
 # Foreign messages: what no checkpoint covers decides nothing
@@ -521,9 +521,9 @@ def test_as_many_checkpoints_are_remembered_as_is_said_and_no_more() -> None:
     for at, sealed in ((1, known), (MOST_KNOWN_ROOTS, new)):
         reader = fresh()
         feed(reader, tape)
-        assert reader.feed(0, tape[0].data, old) is None
+        assert reader.feed(0, leaf_hash(tape[0].data), old) is None
         with pytest.raises(errors.SealFork):
-            reader.feed(at, tape[at].data, sealed)
+            reader.feed(at, leaf_hash(tape[at].data), sealed)
 
 
 def test_every_error_names_the_topic_and_partition() -> None:
@@ -824,5 +824,6 @@ def test_an_open_checkpoint_is_not_replaced_by_another_of_its_size() -> None:
     reader = fresh()
     feed(reader, false_checkpoints(sizes))
     another = Checkpoint(ORIGIN, WINDOW, leaf_hash(b"another"))
+    sealed = SignedCheckpoint(checkpoint.sign(another, [KEY]), ())
     with pytest.raises(errors.SealFork):
-        reader.feed(WINDOW - 1, b"x", SignedCheckpoint(checkpoint.sign(another, [KEY]), ()), 10_000)
+        reader.feed(WINDOW - 1, leaf_hash(b"x"), sealed, 10_000)

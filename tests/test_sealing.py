@@ -16,7 +16,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.message import leaf_data
 from sinergi_schemas.seal.key_ring import KeyRing, KeySpan
 from sinergi_schemas.seal.keys import SigningKey
-from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.seal.merkle import Frontier, leaf_hash
 from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.seal.reader import TreeReader
 from sinergi_schemas.topics import partition_for
@@ -88,7 +88,7 @@ def test_every_row_becomes_one_leaf_in_order_and_every_checkpoint_verifies(
                 assert (each.event_type, partition_for(each.key, COUNTS[name])) == growth.tree_key
                 verified = readers[growth.tree_key].feed(
                     growth.start + at,
-                    leaf_data(each.fingerprint, each.key, each.datum),
+                    leaf_hash(leaf_data(each.fingerprint, each.key, each.datum)),
                     growth.sealed if at == last else None,
                 )
                 assert (verified is None) == (at < last)
@@ -135,7 +135,8 @@ def test_both_keys_sign_while_one_replaces_the_other() -> None:
     for key in (KEY, newer):
         reader = TreeReader(origin, KeyRing.of(key.public), Frontier.empty())
         each = growth.rows[0]
-        assert reader.feed(0, leaf_data(each.fingerprint, each.key, each.datum), growth.sealed)
+        leaf = leaf_hash(leaf_data(each.fingerprint, each.key, each.datum))
+        assert reader.feed(0, leaf, growth.sealed)
 
 
 def test_nothing_waiting_grows_nothing() -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sinergi_schemas import errors
 from sinergi_schemas.seal.checkpoint import MOST_BYTES, SignedCheckpoint
+from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -65,6 +66,7 @@ class Message(NamedTuple):
     It is a named tuple and not a dataclass, because a batch has up to 20,000 of them.
 
     Attributes:
+        leaf: the leaf hash.
         sealed: the checkpoint and frontier in its headers, if any.
         event_id: from a header, for people who search for an event; no seal covers it. None if it
             is missing or too long.
@@ -75,8 +77,15 @@ class Message(NamedTuple):
     fingerprint: bytes
     key: bytes
     datum: bytes
-    sealed: SignedCheckpoint | None
+    leaf: bytes
+    sealed: SignedCheckpoint | None = None
     event_id: bytes | None = None
+
+    @classmethod
+    def of_leaf(cls, leaf_index: int, fingerprint: bytes, key: bytes, datum: bytes) -> Message:
+        """A message whose offset and headers are not known any more."""
+        leaf = leaf_hash(leaf_data(fingerprint, key, datum))
+        return cls(0, leaf_index, fingerprint, key, datum, leaf)
 
     @property
     def size(self) -> int:
@@ -121,12 +130,14 @@ def _parsed(received: ReceivedMessage) -> Message:
     found = dict(pairs)
     if len(found) != len(pairs):
         _check_unique(pairs)
+    fingerprint, datum = _fingerprint(found[SCHEMA]), value[FRAME_LENGTH:]
     return Message(
         received.offset() or 0,
         _index(found[LEAF]),
-        _fingerprint(found[SCHEMA]),
+        fingerprint,
         key,
-        value[FRAME_LENGTH:],
+        datum,
+        leaf_hash(leaf_data(fingerprint, key, datum)),
         _sealed(found[CHECKPOINT], found.get(FRONTIER)) if CHECKPOINT in found else None,
         _event_id(found.get(_EVENT_ID)),
     )

@@ -18,7 +18,6 @@ from sinergi_schemas import errors
 from sinergi_schemas.kafka.leaf_search import parsed
 from sinergi_schemas.plain_text import counted, leaf_range
 from sinergi_schemas.seal.checkpoint import Checkpoint
-from sinergi_schemas.seal.merkle import leaf_hash
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -289,7 +288,7 @@ def first_difference(
                     continue
                 at = each.leaf_index - leaves.start
                 present[at] = 1
-                if leaf_hash(each.leaf_data)[:LEAF_BYTES] == verified.leaf(each.leaf_index):
+                if each.leaf[:LEAF_BYTES] == verified.leaf(each.leaf_index):
                     equal[at] = 1
             if 0 not in equal:
                 return None

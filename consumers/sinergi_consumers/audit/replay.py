@@ -354,8 +354,11 @@ def _read(
     counts.offsets, counts.first_offset = (first, high), first
     start: int | None = first
     while start is not None:
-        for chunk in scan.read(start, high):
-            batch = partition.receive(chunk)
+        for part, ends_chunk in scan.parts(start, high):
+            partition.add(part)
+            if not ends_chunk:
+                continue
+            batch = partition.next_batch()
             _count_unreadable(scan, partition)
             counts.offsets = (partition.next_offset, high)
             if batch:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.leaf_search import parsed
-from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,7 +83,7 @@ def _matching(chunk: Sequence[ReceivedMessage], missing: Mapping[int, bytes]) ->
     for each in chunk:
         found = parsed(each)
         wanted = missing.get(found.leaf_index) if found else None
-        if found and wanted is not None and leaf_hash(found.leaf_data) == wanted:
+        if found and wanted is not None and found.leaf == wanted:
             yield found
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from sinergi_schemas import errors, message
 from sinergi_schemas.seal.candidates import WINDOW
-from sinergi_schemas.seal.merkle import leaf_hash
 from sinergi_schemas.seal.reader import TreeReader
 from sinergi_schemas.topics import TopicPartition
 
@@ -251,7 +250,7 @@ class Partition:
         if 0 <= index - reader.size < WINDOW and self._bytes + size <= MOST_BYTES:
             self._stored[offset] = parsed
             self._bytes += size
-        verified = reader.feed(index, parsed.leaf_data, parsed.sealed, offset)
+        verified = reader.feed(index, parsed.leaf, parsed.sealed, offset)
         if verified:
             self._collect(verified)
         elif reader.unresolved:
@@ -280,7 +279,7 @@ class Partition:
         start, end = self._incomplete.start, self._incomplete.end
         if self._bytes > MOST_BYTES:
             raise errors.BatchTooLarge(self._origin, start, end, MOST_BYTES)
-        if leaf_hash(parsed.leaf_data) != leaf:
+        if parsed.leaf != leaf:
             raise errors.SealMismatch(self._origin, start, end)
         self._stored[offset] = parsed
         if not self._missing:

@@ -9,7 +9,6 @@ from sinergi_producers.recovery import lost_events
 from sinergi_producers.recovery.restoring import TreeExtension
 from sinergi_schemas import errors, message
 from sinergi_schemas.seal.candidates import WINDOW
-from sinergi_schemas.seal.merkle import Frontier, leaf_hash
 from sinergi_schemas.seal.reader import TreeReader, VerifiedLeaves
 from sinergi_schemas.seal.writer import TreeWriter
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.message import Message, ReceivedMessage
     from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.keys import SigningKey
+    from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.seal.skipped import SkippedByCause
     from sinergi_schemas.topics import Topic
 
@@ -118,7 +118,7 @@ class TopicReading:
         except errors.MessageMalformed as why:
             self.skipped.add(why.what, offset)
             return
-        verified = self._reader.feed(parsed.leaf_index, parsed.leaf_data, parsed.sealed, offset)
+        verified = self._reader.feed(parsed.leaf_index, parsed.leaf, parsed.sealed, offset)
         while verified:
             self._checkpoints.append(verified)
             verified = self._reader.try_open_checkpoint()
@@ -146,7 +146,7 @@ class TopicReading:
         except errors.MessageMalformed:
             return
         index, leaf = self._wanted.get(parsed.offset, (None, b""))
-        if index is not None and leaf_hash(parsed.leaf_data) == leaf:
+        if index is not None and parsed.leaf == leaf:
             self._proved[index] = parsed
         elif 0 <= parsed.leaf_index - self.proved < WINDOW:
             self._keep_unproved(parsed, catalog)

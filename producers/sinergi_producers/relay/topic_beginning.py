@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi_schemas.kafka.leaf_search import parsed
-from sinergi_schemas.seal.merkle import leaf_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -95,7 +94,5 @@ def _genuine(
     found = [each for each in map(parsed, received) if each is not None]
     known = leaves(tp, {each.leaf_index for each in found}) if found else {}
     return {
-        each.offset: each.leaf_index
-        for each in found
-        if known.get(each.leaf_index) == leaf_hash(each.leaf_data)
+        each.offset: each.leaf_index for each in found if known.get(each.leaf_index) == each.leaf
     }

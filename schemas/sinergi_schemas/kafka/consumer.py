@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
@@ -15,7 +16,7 @@ from sinergi_schemas.kafka.faults import translate, translated, translating
 from sinergi_schemas.kafka.unreadable import UnreadableBatches, is_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from confluent_kafka import Message
 
@@ -44,8 +45,8 @@ _SETTINGS = {
     "queued.min.messages": 100,
     "queued.max.messages.kbytes": 64,
     # For how long nothing is fetched once so much waits; with the default of 1,000 a fast reader
-    # has to wait.
-    "fetch.queue.backoff.ms": 2,
+    # has to wait. With 2 a replay waits as long as it computes; 0 takes more processor time.
+    "fetch.queue.backoff.ms": 1,
     # The client unpacks all batches of an answer at once, without a limit: a megabyte of zeros is a
     # hundred bytes on the broker, and an answer of the default 1 MiB can hold gigabytes. An answer
     # has at least one batch, so that batches of an ordinary size come as fast as before.
@@ -367,9 +368,10 @@ def message_bytes(each: Message) -> int:
     except ValueError:
         return _UNKNOWN_BYTES
     size = len(each.value() or b"") + len(each.key() or b"")
-    # A loop, since it runs for every message: a generator takes more than twice the time.
-    for name, value in headers:
-        size += len(name)
-        if value:
-            size += len(value)
+    # It runs for every message, and a loop in Python takes three times as long.
+    try:
+        contents: Iterable[Any] = chain.from_iterable(headers)
+        size += sum(map(len, contents))
+    except TypeError:  # a header without a value
+        size += sum(len(name) + len(value or b"") for name, value in headers)
     return size + _HEADER_BYTES * max(0, len(headers) - _FEW_HEADERS)

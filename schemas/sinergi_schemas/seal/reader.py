@@ -32,7 +32,7 @@ from sinergi_schemas.seal import checkpoint, skipped
 from sinergi_schemas.seal.candidates import WINDOW, Candidates
 from sinergi_schemas.seal.hash_budget import HashBudget
 from sinergi_schemas.seal.history import VerifiedHistory
-from sinergi_schemas.seal.merkle import Frontier, leaf_hash
+from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.skipped import SkippedByCause
 
 if TYPE_CHECKING:
@@ -137,9 +137,14 @@ class TreeReader:
         return self._candidates.lowest_offset()
 
     def feed(
-        self, index: int, leaf_data: bytes, sealed: SignedCheckpoint | None, offset: int = 0
+        self, index: int, leaf: bytes, sealed: SignedCheckpoint | None, offset: int = 0
     ) -> VerifiedLeaves | None:
         """Process the next message of the topic. Returns the leaves that it made verified, if any.
+
+        Args:
+            index, leaf: the index that it states, and its leaf hash.
+            sealed: the checkpoint in its headers, if any.
+            offset: of the message.
 
         Raises:
             SealFork: the owner has signed two histories. Every later call raises it again.
@@ -148,8 +153,8 @@ class TreeReader:
             raise self._fork
         self._messages_since_try += 1
         if index >= self.size:
-            self._add_candidate(index, leaf_hash(leaf_data), offset)
-        elif self.history and self.history.is_other_leaf(index, leaf_hash(leaf_data)):
+            self._add_candidate(index, leaf, offset)
+        elif self.history and self.history.is_other_leaf(index, leaf):
             self.skipped.add(skipped.ALTERED, offset, index)
         else:
             self.resends += 1

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 from sinergi_schemas.message import Message
-from sinergi_schemas.seal.merkle import leaf_hash
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ class QuarantineRows:
             return {}
         rows = self._connection.execute(_MESSAGES, (*where, list(leaves), *position))
         return {
-            index: None if key is None else Message(0, index, fingerprint, key, datum, None)
+            index: None if key is None else Message.of_leaf(index, fingerprint, key, datum)
             for index, fingerprint, key, datum in rows
         }
 
@@ -180,7 +179,7 @@ def refused_columns(refused: RefusedEvent) -> tuple[object, ...]:
         refused.detail,
         message.fingerprint,
         sha256(message.key).digest(),
-        leaf_hash(message.leaf_data),
+        message.leaf,
         len(message.key) + len(message.datum),
     )
 
