@@ -20,7 +20,7 @@ from sinergi.cli.root import run
 from sinergi.settings.settings import load
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
-from sinergi_schemas.postgresql.address import beside, conninfo, masked
+from sinergi_schemas.postgresql.address import DatabaseAddress, beside, conninfo, masked
 from sinergi_schemas.postgresql.engine import engine
 
 if TYPE_CHECKING:
@@ -283,3 +283,47 @@ def test_a_file_of_passwords_that_gives_none_is_named_with_the_cause(
         pass
     assert f"passfile {secret}" in str(refused.value)
     assert why in str(refused.value)
+
+
+AWAY = "postgresql://owner@127.0.0.1:1/none"
+
+
+@pytest.mark.parametrize(
+    ("words", "origin"),
+    [
+        (["db", "upgrade", "--role", "consumer", "--database", AWAY], "--database"),
+        (
+            ["--set", f"consumer.owner_database={AWAY}", "db", "upgrade", "--role", "consumer"],
+            "--set consumer.owner_database",
+        ),
+        (["--set", f"consumer.database={AWAY}", "journal"], "--set consumer.database"),
+        (["journal"], "consumer.database in sinergi.toml"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_the_error_of_a_database_that_does_not_answer_names_who_gave_its_address(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    origin: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sinergi.toml").write_text(f'[consumer]\ndatabase = "{AWAY}"\n')
+    assert run(words) == 2
+    assert f"its address, given by {origin}." in capsys.readouterr().err
+
+
+def test_an_error_names_the_address_of_its_own_database_also_later_and_within_another(
+    databases: Callable[[], str],
+) -> None:
+    url, away = DatabaseAddress(databases(), "--into"), DatabaseAddress(AWAY, "--database b/main")
+    with closing(Database(url, "test")) as one, closing(Database(away, "test")) as other:
+        with (
+            pytest.raises(errors.DatabaseAway, match="given by --database b/main"),
+            one.reading(),
+            other.reading(),
+        ):
+            pass
+        with pytest.raises(errors.DatabaseAway, match="given by --into"), one.serving() as broken:
+            broken.execute("SELECT pg_terminate_backend(pg_backend_pid())")

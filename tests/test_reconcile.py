@@ -246,6 +246,7 @@ def test_a_database_that_is_away_is_not_counted_as_equal(desk: Desk) -> None:
     assert [*found["not_read"]] == [desk.reader]
     assert totals(found, "outbox", "events") == COUNT
     assert "secret-of-nobody" not in out + err
+    assert f"its address, given by --database {desk.reader}." in found["not_read"][desk.reader]
 
 
 def test_days_begin_in_the_zone_that_is_asked_for(desk: Desk) -> None:
@@ -350,8 +351,8 @@ def test_counts_that_were_changed_or_are_of_another_zone_are_refused(
         ([zoned], "say --zone Asia/Jayapura"),
         ([file, file], "is counted in two files"),
         ([desk.pair.folder / "pks.toml"], "pks.toml holds no signed counts"),
-        ([tmp_path / "none.note"], "No such file"),
-        ([tmp_path], "Is a directory"),
+        ([tmp_path / "none.note"], "(No such file or directory); name a file that another agency"),
+        ([tmp_path], "(Is a directory); name a file that another agency has made with `sinergi"),
     ):
         status, out, err = desk.compare_counts(*files)
         assert (status, out) == (2, ""), files
@@ -372,6 +373,7 @@ def sent(pair: AgencyPair) -> bool:
     [
         (["--zone", "Banyuwangi"], "no zone"),
         (["--database", "bnnk=postgresql://x/y"], "is not AGENCY/NAME=URL"),
+        (["--database", "bnnk/other=here"], "--database bnnk/other: the address is no PostgreSQL"),
         (["--database", "nobody/main=postgresql://x/y"], "no agreement lets nobody read"),
         (["sinergi.x"], "sinergi.x"),
         (["--json", "--out", "-"], "both go to standard output"),

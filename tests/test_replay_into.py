@@ -190,7 +190,7 @@ def test_no_materialiser_signs_for_what_a_replay_has_stored(live: LiveReader, em
 def test_an_address_that_does_not_answer_is_ascribed_to_its_option(live: LiveReader) -> None:
     status, _, err = live.sinergi("replay", "--into", "postgresql://auditor@127.0.0.1:1/none")
     assert status == ExitStatus.ERROR
-    assert "It comes from --into." in err
+    assert "its address, given by --into." in err
     assert "consumer.database" not in err
 
 

@@ -400,14 +400,14 @@ def test_a_database_that_does_not_serve_is_named_with_its_reason(
         assert (
             said.startswith("sinergi: The host of the database is unknown (") or command == PUBLISH
         )
-        assert "It comes from --set producer.database." in said or command == PUBLISH
+        assert "its address, given by --set producer.database." in said or command == PUBLISH
 
 
 def test_a_refused_database_is_told_with_its_setting_and_file(
     make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = fails(make_agency(AWAY), "outbox list", capsys)
-    assert "It comes from producer.database in sinergi.toml." in said
+    assert "its address, given by producer.database in sinergi.toml." in said
 
 
 def test_a_server_that_takes_the_call_and_says_nothing_is_not_waited_for(

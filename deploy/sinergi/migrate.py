@@ -21,6 +21,7 @@ from alembic.config import Config
 from sinergi import database_roles, excess_rights, schema_owners
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql import session, translate, translate_wrapped
+from sinergi_schemas.postgresql.address import ascribed
 from sinergi_schemas.postgresql.engine import engine
 
 if TYPE_CHECKING:
@@ -131,9 +132,9 @@ def upgrade(
             given = database_roles.give(driver, roles, role.schemas)
             excess = list(excess_rights.excess(driver, roles, role.schemas))
     except sa.exc.DBAPIError as why:
-        raise translate_wrapped(why) from None
+        raise ascribed(translate_wrapped(why), url) from None
     except psycopg.Error as why:
-        raise translate(why) from None
+        raise ascribed(translate(why), url) from None
     return Upgraded(made, given, excess, foreign)
 
 
@@ -152,7 +153,7 @@ def differences(url: str, projections: Sequence[Projection]) -> list[Difference]
         with engine(url, "sinergi db") as opened, opened.begin() as connection:
             return list(found.differences(connection, projections))
     except sa.exc.DBAPIError as why:
-        raise translate_wrapped(why) from None
+        raise ascribed(translate_wrapped(why), url) from None
 
 
 def script(

@@ -15,7 +15,7 @@ from sinergi.exit_status import ExitStatus
 from sinergi.migrate import Role
 from sinergi.settings.model import BusRole, refused
 from sinergi_schemas.plain_text import counted
-from sinergi_schemas.postgresql.address import conninfo
+from sinergi_schemas.postgresql.address import DatabaseAddress, conninfo
 
 if TYPE_CHECKING:
     from sinergi.database_roles import DatabaseRole
@@ -106,7 +106,7 @@ def _url(database: str | None, role: Role) -> str:
         conninfo(database)
     except ValueError as why:
         raise refused(f"--database: {why}") from None
-    return database
+    return DatabaseAddress(database, "--database")
 
 
 def _projections() -> Sequence[Projection]:

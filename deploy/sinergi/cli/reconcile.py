@@ -27,6 +27,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files import input_file
 from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.plain_text import counted
+from sinergi_schemas.postgresql.address import DatabaseAddress, conninfo
 from sinergi_schemas.seal.note import MOST_CHARACTERS
 from sinergi_schemas.zones import find_zone
 
@@ -192,7 +193,12 @@ def _named(text: str) -> tuple[str, str, str]:
             "--database is not AGENCY/NAME=URL, as bnnk-banyuwangi/main=postgresql://db.bnnk/bnnk"
         )
         raise errors.ReconciliationRefused(what)
-    return name, agency, url
+    option = f"--database {name}"
+    try:
+        conninfo(url)
+    except ValueError as why:
+        raise errors.ReconciliationRefused(f"{option}: the address {why}") from None
+    return name, agency, DatabaseAddress(url, option)
 
 
 def _stated(files: Sequence[Path], agreements: Agreements, zone: str) -> Iterator[StatedSide]:
@@ -208,12 +214,11 @@ def _stated(files: Sequence[Path], agreements: Agreements, zone: str) -> Iterato
             _, content = input_file.read(file, MOST_CHARACTERS)
             found = signed_counts.verify(content.decode(), agreements.bus, keys)
         except OSError as why:
-            raise errors.ReconciliationRefused(f"{file}: {why.strerror}") from None
+            raise _no_counts(file, f"cannot be read ({why.strerror})") from None
         except UnicodeDecodeError:
-            raise errors.ReconciliationRefused(f"{file} holds no signed counts") from None
+            raise _no_counts(file, "holds no signed counts (it is no text)") from None
         except errors.NoteMalformed as why:
-            what = f"{file} holds no signed counts ({why.what})"
-            raise errors.ReconciliationRefused(what) from None
+            raise _no_counts(file, f"holds no signed counts ({why.what})") from None
         except errors.SealBroken as why:
             raise errors.ReconciliationRefused(f"{file}: {why}") from None
         if found.zone != zone:
@@ -225,6 +230,11 @@ def _stated(files: Sequence[Path], agreements: Agreements, zone: str) -> Iterato
                 raise errors.ReconciliationRefused(f"{stated.name} is counted in two files")
             seen.add(stated.name)
             yield stated
+
+
+def _no_counts(file: Path, what: str) -> errors.ReconciliationRefused:
+    hint = "name a file that another agency has made with `sinergi reconcile --write-counts`"
+    return errors.ReconciliationRefused(f"--counts {file} {what}; {hint}")
 
 
 def _signed(found: Reconciliation, agency: str, keys: Sequence[SigningKey]) -> str:

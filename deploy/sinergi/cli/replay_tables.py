@@ -23,7 +23,7 @@ from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import STANDARD_OUTPUT
 from sinergi_schemas.files.output_folder import check_folder
-from sinergi_schemas.postgresql.address import is_same
+from sinergi_schemas.postgresql.address import DatabaseAddress, is_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +83,7 @@ def fill(
         DatabaseAway, DatabaseBroken: it does not answer, or its user may not create schemas.
         SinergiError: see `AuditSeries.events`.
     """
-    url = of_reader.into or ""
+    url = DatabaseAddress(of_reader.into or "", "--into")
     _check_place(url, scope.settings)
     if destination.options:
         _check_files(destination)
@@ -133,11 +133,7 @@ def _target(
     catalog, values = scope.catalog, scope.settings.values
     types = {each.event_type for each in scope.topics if each.event_type in catalog.event_types}
     projections = projections_of(catalog, types)
-    try:
-        database.begin(_document(scope, [each.name for each in projections], past))
-    except errors.DatabaseAway as why:
-        why.add_note("--into")  # no setting gave the address
-        raise
+    database.begin(_document(scope, [each.name for each in projections], past))
     migrate.upgrade(url, Role.CONSUMER, projections_of(catalog, catalog.event_types))
     quota, timeouts = values.consumer.quarantine_bytes, values.timeouts.database
     sink = stack.enter_context(closing(PostgresqlSink(url, projections, quota, timeouts)))

@@ -226,7 +226,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         _report("stopped")
         return ExitStatus.STOPPED
     except errors.SinergiError as why:
-        _report(f"{why}{_origin_of_address(why)}", why)
+        _report(str(why), why)
     except Exception as why:  # noqa: BLE001 - the last resort: a bug is reported in one line too
         if isinstance(why.__cause__, KeyboardInterrupt):
             _report("stopped")  # Ctrl-C in a C function becomes a SystemError
@@ -244,17 +244,6 @@ def _run(arguments: Sequence[str] | None) -> int:
             why,
         )
     return ExitStatus.ERROR
-
-
-def _origin_of_address(why: errors.SinergiError) -> str:
-    """Where the address of an unavailable database comes from, as a sentence."""
-    if not isinstance(why, errors.DatabaseAway) or isinstance(why, errors.LockHeld):
-        return ""
-    if options := getattr(why, "__notes__", ()):
-        return f" It comes from {' or '.join(options)}."
-    found: Settings | None = _invocation.__dict__.get("settings")
-    origins = found.database_origins() if found else []
-    return f" It comes from {' or '.join(origins)}." if origins else ""
 
 
 def _wrote_help(why: OSError) -> bool:

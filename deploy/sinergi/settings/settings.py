@@ -66,7 +66,6 @@ class Settings:
         self.file = file
         self._origins = origins
         self._logged_remarks: set[str] = set()
-        self._asked_addresses: dict[str, None] = {}
         self._connections: dict[BusRole | None, Connection] = {}
         self._passwords: dict[Path, str] = {}
 
@@ -224,11 +223,6 @@ class Settings:
         found = wanted_keys(self.values.keys, wanted, f"the receipt key of database {database}")
         return min(found, key=lambda each: wanted.index(each.public))
 
-    def database_origins(self) -> list[str]:
-        """Where the addresses come from that were asked for, each with its setting."""
-        found = ((key, self._origins.get(key, _DEFAULT)) for key in self._asked_addresses)
-        return [origin if key in origin else f"{key} in {origin}" for key, origin in found]
-
     def _login(self, role: BusRole | None) -> RoleLogin:
         if role is None:
             return RoleLogin(self.values.kafka, "kafka")
@@ -241,8 +235,13 @@ class Settings:
         return RoleLogin(table.kafka, f"{role}.kafka", user)
 
     def _address(self, key: str, value: str | None, wanted_by: str) -> str:
-        self._asked_addresses[key] = None
-        return value or self._unset(key, wanted_by)
+        from sinergi_schemas.postgresql.address import (  # noqa: PLC0415 - as above
+            DatabaseAddress,
+        )
+
+        origin = self._origins.get(key, _DEFAULT)
+        named = origin if key in origin else f"{key} in {origin}"
+        return DatabaseAddress(value or self._unset(key, wanted_by), named)
 
     def _remark(self, what: str) -> None:
         """Log something without effect, once: agreements are read again and again."""

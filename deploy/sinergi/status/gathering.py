@@ -87,7 +87,8 @@ class _Gathering:
         published, read = self.agreements.published_by(agency), self.agreements.read_by(agency)
         own = _counts(self.agreements, published)
         others = _counts(self.agreements, (each for each in read if each.event_type in known))
-        producer, consumer = values.producer.database, values.consumer.database
+        producer = values.producer.database and self.settings.producer_database
+        consumer = values.consumer.database and self.settings.consumer_database
         sent = producer and self._look(FactSource.PRODUCER, producer, databases.producer_rows, own)
         stored = consumer and self._look(
             FactSource.CONSUMER, consumer, databases.consumer_rows, others

@@ -14,16 +14,17 @@ class TablesMissing(Refused):
 
 
 class DatabaseAway(ServiceAway):
-    """The database is not available ({why}). Check it, and its address in the settings
-    (`database`).
+    """The database is not available ({why}). Check it, and its address, given by {origin}.
 
     Attributes:
         sqlstate: PostgreSQL's code, or `none` if there was no connection.
         reported: what the driver reports of a connection that failed or broke.
+        origin: the setting or the option that gave the address.
     """
 
     sqlstate: str
     reported: str = "it does not answer"
+    origin: str = "the settings (`database`)"
 
     @property
     def why(self) -> str:
@@ -34,8 +35,8 @@ class DatabaseAway(ServiceAway):
 
 
 class LockHeld(DatabaseAway):
-    """The database answers, but another session holds a lock that is needed ({why}). Let that
-    session end its transaction; its role or a superuser ends the session with
+    """The database given by {origin} answers, but another session holds a lock that is needed
+    ({why}). Let that session end its transaction; its role or a superuser ends the session with
     `SELECT pg_terminate_backend(…)`.
 
     Attributes:
@@ -46,20 +47,20 @@ class LockHeld(DatabaseAway):
 
 
 class DatabaseLoginRefused(DatabaseAway):
-    """The database refuses the login ({why}). Mend the user or the password in its address in the
-    settings (`database`), or ask the database's owner.
+    """The database refuses the login ({why}). Mend the user or the password in its address, given
+    by {origin}, or ask the database's owner.
     """
 
 
 class DatabaseUnknown(DatabaseAway):
-    """The server has no such database ({why}). Mend the name in its address in the settings
-    (`database`), or let its owner create it.
+    """The server has no such database ({why}). Mend the name in its address, given by {origin}, or
+    let its owner create it.
     """
 
 
 class DatabaseHostUnknown(DatabaseAway):
-    """The host of the database is unknown ({why}). Mend the host in its address in the settings
-    (`database`).
+    """The host of the database is unknown ({why}). Mend the host in its address, given by
+    {origin}.
     """
 
 

@@ -11,17 +11,21 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from sinergi_schemas import errors
 from sinergi_schemas.files import file_rights
 from sinergi_schemas.plain_text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+ErrorT = TypeVar("ErrorT", bound=errors.SinergiError)
 
 _OF_SQLALCHEMY = "postgresql+psycopg"
 _SCHEMES = ("postgresql", "postgres", _OF_SQLALCHEMY)
@@ -36,6 +40,39 @@ _FILES = ("passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslcrldir")
 _SYSTEM = "system"
 
 _FORM = "write it as postgresql://user@host:5432/name"
+
+
+class DatabaseAddress(str):
+    """The address of a database that remembers who gave it, for errors about it.
+
+    Args:
+        url: the address.
+        origin: the setting or the option that gave it, as `--into`.
+    """
+
+    __slots__ = ("origin",)
+
+    origin: str
+
+    def __new__(cls, url: str, origin: str) -> Self:
+        """The same text, with its origin."""
+        made = super().__new__(cls, url)
+        made.origin = origin
+        return made
+
+
+def ascribed(why: ErrorT, url: str) -> ErrorT:
+    """An error about the database at an address, which names who gave the address if that is known.
+
+    An error that names somebody already is about another database, and stays as it is.
+    """
+    if (
+        isinstance(why, errors.DatabaseAway)
+        and why.origin == errors.DatabaseAway.origin
+        and isinstance(url, DatabaseAddress)
+    ):
+        why.origin = url.origin
+    return why
 
 
 def conninfo(url: str) -> str:

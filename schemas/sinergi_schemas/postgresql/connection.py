@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import some
 from sinergi_schemas.postgresql import rights, session
-from sinergi_schemas.postgresql.address import conninfo, passfile_fault
+from sinergi_schemas.postgresql.address import ascribed, conninfo, passfile_fault
 from sinergi_schemas.postgresql.faults import translate
 from sinergi_schemas.postgresql.times import MomentLoader
 from sinergi_schemas.timeouts import DEFAULT
@@ -95,6 +95,7 @@ class Database:
     ) -> None:
         self._statement_seconds = statement_seconds
         self._timeouts = timeouts
+        self._url = url
         self._conninfo = conninfo(url)
         self._application = application
         self._row_security = row_security
@@ -171,12 +172,13 @@ class Database:
             except psycopg.Error as error:
                 meant = translate(error)
                 if isinstance(meant, errors.DatabaseAway):
-                    raise self._given_up(meant) from None
+                    raise ascribed(self._given_up(meant), self._url) from None
                 raise self._naming_rights(meant) from None
             except errors.RightMissing as why:
                 raise self._naming_rights(why) from None
-            except errors.DatabaseAway:
+            except errors.DatabaseAway as why:
                 self.close()
+                ascribed(why, self._url)
                 raise
 
     def _naming_rights(self, why: errors.SinergiError) -> errors.SinergiError:
