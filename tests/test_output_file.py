@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sinergi_schemas.errors import OutputExists, OutputRefused
-from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
+from sinergi_schemas.files.output_file import AS_USUAL, OWNER_FOLDER, OutputFile
+from sinergi_schemas.files.output_folder import make_folder
+from test_wrong_input_audit import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from test_wrong_input_audit import CommandResult
+
+__all__ = ["ask"]  # fixture
 
 ROOT = Path(__file__).parents[1]
 
@@ -143,7 +149,7 @@ def test_a_link_to_nothing_makes_nothing(tmp_path: Path, target: str) -> None:
     ("path", "why"),
     [
         ("folder", "it is a folder"),
-        ("none/file", "No such file or directory"),
+        ("none/file", r"the folder .*/none does not exist\); make it, or name another file"),
         ("file/x", "file is no folder|Not a directory"),
         ("x" * 256, "File name too long"),
     ],
@@ -273,3 +279,40 @@ def opens_to_write(call: ast.Call) -> bool:
         isinstance(each, str) and set(each) & set("wax+") and set(each) <= set("rwaxbt+")
         for each in modes
     )
+
+
+OUT = "none/file"
+TOPIC = "sinergi.lapas-banyuwangi.transfer"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["archive", "create", TOPIC, "-o", OUT],
+        ["evidence", "create", TOPIC, "--key", "P/1", "--why", "a test", "-o", OUT],
+        ["evidence", "page", "-o", OUT],
+        ["record", "transfer", "P/1", "--html", OUT],
+        ["reconcile", TOPIC, "--out", OUT],
+        ["replay", TOPIC, "--output", "ndjson", "--out", OUT],
+        ["verify", TOPIC, "--out", OUT],
+    ],
+    ids=" ".join,
+)
+def test_every_command_says_that_the_folder_of_its_file_does_not_exist(
+    ask: Callable[..., CommandResult], words: list[str]
+) -> None:
+    found = ask(*words)
+    assert (found.status, found.out) == (2, "")
+    said = f"{OUT} cannot be written (the folder none does not exist); make it, or name another"
+    assert said in found.line
+    assert not Path("none").exists()
+
+
+def test_a_folder_for_files_is_made_with_those_above_it(tmp_path: Path) -> None:
+    made, file = tmp_path / "of" / "today", tmp_path / "file"
+    make_folder(made, OWNER_FOLDER)
+    make_folder(made, AS_USUAL)
+    assert made.stat().st_mode & 0o777 == OWNER_FOLDER
+    file.write_bytes(b"old")
+    with pytest.raises(OutputRefused, match=r"it is no folder\); name another folder"):
+        make_folder(file)

@@ -262,7 +262,10 @@ def test_the_bytes_of_one_event_go_to_a_file_of_its_owners_or_into_a_pipe(
     file.write_bytes(b"somebody's")
     for arguments, said in {
         ("--output", str(file)): "already exists, and is not overwritten",
-        ("--output", str(tmp_path / "none" / "event")): "(No such file or directory)",
+        (
+            "--output",
+            str(tmp_path / "none" / "event"),
+        ): "/none does not exist); make it",
         ("--output", str(file / "event")): f"({file} is no folder)",
         ("--output", "-", "--hex"): "leave --hex and --json",
     }.items():

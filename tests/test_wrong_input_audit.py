@@ -116,7 +116,7 @@ def ask(
         (["replay", AGREED, "--out", "table.txt"], "a table is for the screen"),
         (
             ["replay", AGREED, "--output", "csv", "--out", "no/x.csv"],
-            "no/x.csv cannot be written (No such file or directory); name another file.",
+            "no/x.csv cannot be written (the folder no does not exist); make it, or name another",
         ),
         (
             ["replay", AGREED, "--output", "csv", "--out", "."],
@@ -371,7 +371,7 @@ def test_notes_that_find_no_room_are_named(
     Path("taken").write_text("a file", encoding="utf-8")
     found = ask(*here(pair), "replay", pair.topic.name, "--notes", "taken")
     assert found.status == ExitStatus.ERROR
-    assert "sinergi: taken cannot be written (it is no folder); name another one." in found.err
+    assert "sinergi: taken cannot be written (it is no folder); name another folder." in found.err
     assert found.out == ""
 
 

@@ -20,6 +20,7 @@ from sinergi.cli.parquet_output import ParquetWriter
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import OWNER_FOLDER, STANDARD_OUTPUT, OutputFile
+from sinergi_schemas.files.output_folder import make_folder
 from sinergi_schemas.plain_text import ENCODING_ERRORS, PATTERN, counted, plain, plain_lines
 from sinergi_schemas.zones import in_zone
 
@@ -333,10 +334,7 @@ def _make_folder(to: Destination) -> None:
     if to.path.suffix == f".{to.output}" and not to.path.is_dir():
         hint = f"--out {to.path.with_suffix('')} for a folder with a file of each, or --type"
         raise errors.ReplayRefused(f"{what}, and {to.path} is named as one file; say {hint}")
-    try:
-        to.path.mkdir(mode=OWNER_FOLDER, exist_ok=True)
-    except OSError as why:
-        raise errors.OutputRefused(str(to.path), str(why.strerror)) from None
+    make_folder(to.path, OWNER_FOLDER)
 
 
 def _with_offsets(frame: pl.DataFrame) -> pl.DataFrame:

@@ -43,7 +43,7 @@ from sinergi_consumers.audit.series import AuditSeries
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
-from sinergi_schemas.files.output_folder import check_folder
+from sinergi_schemas.files.output_folder import check_folder, make_folder
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
@@ -232,10 +232,7 @@ def _write_notes(folder: Path, audits: Sequence[Audit], *, force: bool) -> None:
     Raises:
         OutputRefused: they cannot be written there.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as why:
-        raise errors.OutputRefused(str(why.filename), str(why.strerror)) from None
+    make_folder(folder)
     for audit in audits:
         for name, note in audit.notes().items():
             path = folder / f"{audit.topic.name}.{name}.txt"

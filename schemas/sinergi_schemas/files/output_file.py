@@ -287,7 +287,11 @@ def _place(path: Path, *, force: bool) -> Path:
         raise errors.OutputRefused(str(path), "it is a symbolic link to nothing")
     place = Path(os.path.realpath(path))
     if not place.parent.is_dir():
-        place.parent.stat()
+        try:
+            place.parent.stat()
+        except FileNotFoundError:
+            what = f"the folder {path.parent} does not exist"
+            raise errors.OutputRefused(str(path), what, "make it, or name another file") from None
         raise errors.OutputRefused(str(path), f"{place.parent} is no folder")
     return place
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+_AS_USUAL = 0o777
+_REMEDY = "name another folder"
+
 
 def check_folder(folder: Path, patterns: Iterable[str], *, force: bool) -> None:
     """Refuse a folder that cannot be used, or that has a file which would be replaced.
@@ -26,10 +29,30 @@ def check_folder(folder: Path, patterns: Iterable[str], *, force: bool) -> None:
     """
     try:
         if folder.exists() and not folder.is_dir():
-            raise errors.OutputRefused(str(folder), "it is no folder", "name another one")
+            raise errors.OutputRefused(str(folder), "it is no folder", _REMEDY)
         for pattern in patterns if not force and folder.exists() else ():
             for there in matching(folder, pattern):
                 raise errors.OutputExists(str(there))
     except OSError as why:
-        what = why.strerror or type(why).__name__
-        raise errors.OutputRefused(str(folder), what, "name another folder") from None
+        raise _refused(folder, why) from None
+
+
+def make_folder(folder: Path, mode: int = _AS_USUAL) -> None:
+    """Make a folder, and those above it that are missing; one that is there stays as it is.
+
+    Args:
+        mode: of a new folder, less the umask.
+
+    Raises:
+        OutputRefused: it cannot be made, or something else has its name.
+    """
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise errors.OutputRefused(str(folder), "it is no folder", _REMEDY) from None
+    except OSError as why:
+        raise _refused(folder, why) from None
+
+
+def _refused(folder: Path, why: OSError) -> errors.OutputRefused:
+    return errors.OutputRefused(str(folder), why.strerror or type(why).__name__, _REMEDY)
