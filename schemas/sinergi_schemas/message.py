@@ -41,7 +41,7 @@ FRONTIER = "sinergi_frontier"
 
 _EVENT_ID = "ce_id"
 _MOST_ID_BYTES = 64
-_MOST_HEADERS = 1_000
+MOST_HEADERS = 1_000
 
 # If a hot loop calls the method directly, CPython 3.11 does not check whether confluent_kafka has
 # set an error, and continues with headers that crash the process.
@@ -166,8 +166,8 @@ def headers(received: ReceivedMessage) -> Sequence[tuple[str, bytes | None]]:
     """
     try:
         found = _headers_of(received) or ()
-        if len(found) > _MOST_HEADERS:
-            found = found[:_MOST_HEADERS]
+        if len(found) > MOST_HEADERS:
+            found = found[:MOST_HEADERS]
             _set_headers(received, [*found])
     except (SystemError, UnicodeDecodeError):
         # confluent_kafka (2.16) keeps the incomplete list and returns it at the next call; reading

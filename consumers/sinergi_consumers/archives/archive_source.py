@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from sinergi_consumers.reading.position import TopicIncarnation
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from sinergi_consumers.archives.archive_file import ArchiveFile
+    from sinergi_consumers.archives.manifest import UnreadableBatch
     from sinergi_schemas.topics import TopicPartition
 
 _PART = 64
@@ -69,6 +72,7 @@ class _ArchivedRanges:
 
     def __init__(self, file: ArchiveFile) -> None:
         self._file = file
+        self._unreadable: dict[TopicPartition, list[UnreadableBatch]] = {}
         self._passed: set[Unreadable] = set()
         self._new: list[Unreadable] = []
 
@@ -90,19 +94,26 @@ class _ArchivedRanges:
         return found
 
     def _parts(self, tp: TopicPartition, offsets: range, most: int) -> Iterator[MessagePart]:
+        reached = offsets.start
         for _, messages in self._file.blocks(tp, offsets.start, offsets.stop):
             wanted = [each for each in messages if each.offset() in offsets]
             for start in range(0, len(wanted), most):
                 part = wanted[start : start + most]
-                self._pass_unreadable(tp, offsets, part[-1].offset())
+                self._pass_unreadable(tp, reached, part[-1].offset())
+                reached = part[-1].offset()
                 size = sum(each.size for each in part)
                 # They have the methods of the client's messages that readers use.
                 yield MessagePart(cast("list[Message]", part), size, is_short=False)
-        self._pass_unreadable(tp, offsets, offsets.stop)
+        self._pass_unreadable(tp, reached, offsets.stop)
 
-    def _pass_unreadable(self, tp: TopicPartition, offsets: range, reached: int) -> None:
-        for each in self._file.partition(tp).unreadable:
-            found = Unreadable(tp, each.offset, each.cause)
-            if each.offset in offsets and each.offset < reached and found not in self._passed:
-                self._passed.add(found)
-                self._new.append(found)
+    def _pass_unreadable(self, tp: TopicPartition, start: int, end: int) -> None:
+        if tp not in self._unreadable:
+            found = sorted(self._file.partition(tp).unreadable, key=attrgetter("offset"))
+            self._unreadable[tp] = found
+        there = self._unreadable[tp]
+        first, last = (bisect_left(there, at, key=attrgetter("offset")) for at in (start, end))
+        for each in there[first:last]:
+            passed = Unreadable(tp, each.offset, each.cause)
+            if passed not in self._passed:
+                self._passed.add(passed)
+                self._new.append(passed)

@@ -8,16 +8,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sinergi_schemas.topics import TopicPartition, is_kafka_name
+from sinergi_schemas.topics import (
+    Topic,
+    TopicPartition,
+    control_topic,
+    is_kafka_name,
+    receipts_topic,
+)
 
 FORM: Literal["sinergi-archive/1"] = "sinergi-archive/1"
 NAME = "manifest.json"
-MOST_BYTES = 256 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
+"""Of the manifest, which a reader needs 16 times the memory for, and of an agreement."""
+
+MOST_TEXT = 10_000
 
 _MOST = 2**63 - 1
 _MOST_LENGTH = 128 * 1024 * 1024  # of a block in the file
+_MOST_PLACE = 200  # characters of the place of an error; a key may have any length
 Count = Annotated[int, Field(ge=0, le=_MOST)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=MOST_TEXT)]
 
 
 class ManifestInvalid(ValueError):
@@ -64,7 +75,7 @@ class ArchivedTree(_Part):
     leaves: Count
     root: Digest
     unsealed: Count
-    broken: str
+    broken: Text
 
 
 class ArchivedPartition(_Part):
@@ -99,6 +110,8 @@ class ArchivedPartition(_Part):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> ArchivedPartition:
+        if (self.tree is not None) != is_event_topic(self.topic):
+            raise ValueError("its tree is missing, or it is no topic of events and has one")
         offset = self.first_offset
         for each in self.blocks:
             if each.first < offset:
@@ -139,10 +152,10 @@ class Manifest(_Part):
     """
 
     form: Literal["sinergi-archive/1"]
-    bus: str
-    made_at: str
-    made_by: str
-    software: str
+    bus: Text
+    made_at: Text
+    made_by: Text
+    software: Text
     agreements: list[Digest]
     topics: list[ArchivedTopic]
     partitions: list[ArchivedPartition]
@@ -153,8 +166,11 @@ class Manifest(_Part):
         tps = [each.tp for each in self.partitions]
         if len({*names}) < len(names) or len({*tps}) < len(tps):
             raise ValueError("a topic occurs twice")
-        if not all(map(is_kafka_name, names)) or not {each.topic for each in tps} <= {*names}:
+        counts = {each.name: each.partitions for each in self.topics}
+        if not all(map(is_kafka_name, names)) or {each.topic for each in tps} != {*names}:
             raise ValueError("its topics and its partitions do not belong together")
+        if any(each.partition >= counts[each.topic] for each in tps):
+            raise ValueError("a topic has more partitions than it says")
         return self
 
     def encode(self) -> bytes:
@@ -173,10 +189,20 @@ def decode(data: bytes) -> Manifest:
     except ValidationError as why:
         first = why.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ManifestInvalid(f"{place or 'it'}: {first['msg']}") from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise ManifestInvalid(f"{place[:_MOST_PLACE] or 'it'}: {what}") from None
     if found.encode() != data:
         raise ManifestInvalid("it is not written in its one form")
     return found
+
+
+def is_event_topic(name: str) -> bool:
+    """Whether a topic of this name has events, and so is sealed."""
+    try:
+        topic = Topic.parse(name)
+    except ValueError:
+        return False
+    return name not in (control_topic(topic.agency), receipts_topic(topic.agency))
 
 
 def member_name(tp: TopicPartition) -> str:

@@ -193,6 +193,12 @@ def messages_in(tp: TopicPartition, data: bytes, count: int) -> list[ArchivedMes
 def _decoded(tp: TopicPartition, unpacked: bytes, count: int) -> Iterator[ArchivedMessage]:
     buffer = io.BytesIO(unpacked)
     for _ in range(count):
+        # As objects, small messages and headers take a hundred times their bytes.
+        at = buffer.tell()
+        if at >= BLOCK_BYTES:
+            raise BlockInvalid("it goes on after the message that filled it")
+        if len(unpacked) - at > BLOCK_BYTES:
+            _check_header_count(unpacked, at)
         try:
             fields: Any = fastavro.schemaless_reader(buffer, _PARSED, None)
         except _NO_MESSAGE:
@@ -200,6 +206,36 @@ def _decoded(tp: TopicPartition, unpacked: bytes, count: int) -> Iterator[Archiv
         yield ArchivedMessage(tp, fields)
     if buffer.tell() != len(unpacked):
         raise BlockInvalid("it holds bytes after its last message")
+
+
+def _check_header_count(data: bytes, at: int) -> None:
+    """Refuse the message at a place if it has more headers than an archive keeps.
+
+    Raises:
+        BlockInvalid: it has, or is no message.
+    """
+    _, at = _signed(data, at)  # offset
+    has_timestamp, at = _signed(data, at)
+    if has_timestamp:
+        _, at = _signed(data, at)
+    _, at = _signed(data, at)  # type of the timestamp
+    has_headers, at = _signed(data, at)
+    total = 0
+    while has_headers:
+        count, at = _signed(data, at)
+        if count < 0:
+            _, at = _signed(data, at)
+        elif count == 0:
+            return
+        total += abs(count)
+        if total > message.MOST_HEADERS:
+            raise BlockInvalid(f"a message has more than {message.MOST_HEADERS:,} headers")
+        for _ in range(abs(count)):
+            length, at = _long(data, at)
+            has_value, at = _signed(data, at + length)
+            if has_value:
+                length, at = _long(data, at)
+                at += length
 
 
 def _fields(received: Message) -> dict[str, Any]:
@@ -240,11 +276,21 @@ def _long(data: bytes, at: int) -> tuple[int, int]:
     Raises:
         BlockInvalid: there is none.
     """
+    value, end = _signed(data, at)
+    if value < 0:
+        raise BlockInvalid("a length in it is negative")
+    return value, end
+
+
+def _signed(data: bytes, at: int) -> tuple[int, int]:
+    """The Avro long at a place, and where it ends.
+
+    Raises:
+        BlockInvalid: there is none.
+    """
     value = 0
     for number, byte in enumerate(data[at : at + _MOST_LONG]):
         value |= (byte & 0x7F) << 7 * number
         if byte < 0x80:
-            if value & 1:
-                break
-            return value >> 1, at + number + 1
-    raise BlockInvalid("its length is none")
+            return value >> 1 ^ -(value & 1), at + number + 1
+    raise BlockInvalid("it holds bytes that are no message")

@@ -16,6 +16,7 @@ from sinergi_consumers.archives.manifest import (
 )
 from sinergi_consumers.archives.message_blocks import BlockWriter
 from sinergi_consumers.archives.zip_form import ZipStream
+from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,7 +53,7 @@ class PartitionWriter:
         self._tp = tp
         self._blocks = BlockWriter(tp)
         self._places: list[BlockPlace] = []
-        self._unreadable: list[UnreadableBatch] = []
+        self._unreadable: dict[tuple[int, str], UnreadableBatch] = {}
         self.messages = 0
         self.next_offset = 0
         self.offsets = range(0)
@@ -75,8 +76,7 @@ class PartitionWriter:
         """Note batches that could not be read, each once."""
         for each in batches:
             found = UnreadableBatch(offset=each.offset, cause=each.cause)
-            if found not in self._unreadable:
-                self._unreadable.append(found)
+            self._unreadable.setdefault((each.offset, each.cause), found)
 
     def end(self) -> ArchivedPartition:
         """Write the last block, and end the member.
@@ -93,7 +93,7 @@ class PartitionWriter:
             end_offset=max(self.offsets.stop, self.next_offset),
             messages=self.messages,
             tree=self.tree,
-            unreadable=self._unreadable,
+            unreadable=[*self._unreadable.values()],
             size=size,
             sha256=digest,
             blocks=self._places,
@@ -176,6 +176,10 @@ class ArchiveWriter:
             partitions=self._partitions,
             **custody._asdict(),
         )
-        self.add_file(manifest.NAME, made.encode())
+        data = made.encode()
+        if len(data) > manifest.MOST_BYTES:
+            what = f"its manifest has more than {manifest.MOST_BYTES >> 20} MiB, which nobody reads"
+            raise errors.OutputRefused("the archive", what, "archive fewer topics in one file")
+        self.add_file(manifest.NAME, data)
         self._stream.finish()
         return made

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sinergi_consumers.archives.manifest import ArchivedTree
+from sinergi_consumers.archives.manifest import MOST_TEXT, ArchivedTree
 from sinergi_consumers.audit.evidence_collection import agreement_evidence
 from sinergi_consumers.audit.replay import Replay
 from sinergi_schemas import errors, topics
@@ -137,7 +137,7 @@ class Archiving:
                 leaves=counts.verified,
                 root=counts.root.hex(),
                 unsealed=counts.unsealed,
-                broken=broken,
+                broken=broken[:MOST_TEXT],
             )
 
     def _add_rest(self, scan: PartitionScan, member: PartitionWriter, start: int, end: int) -> None:

@@ -131,7 +131,11 @@ def reading_place(settings: Settings, agreements: Agreements, archive: Path | No
         return ReadingPlace(settings, agreements)
     opened = ArchiveFile(archive)
     check_agreements(opened, settings, agreements)
-    return ReadingPlace(settings, agreements, opened)
+    found = ReadingPlace(settings, agreements, opened)
+    if not found.readable():
+        what = f"no event topic in it is one of the agreements in {settings.values.agreements}"
+        raise errors.ArchiveRefused(str(archive), what)
+    return found
 
 
 def check_agreements(archive: ArchiveFile, settings: Settings, agreements: Agreements) -> None:
