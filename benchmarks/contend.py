@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -16,18 +17,24 @@ from typing import Any
 import quiet
 from stage import Stage
 
+from sinergi_schemas.kafka.read_ahead import usable_processes
+
 
 def peak_mib() -> float:
-    """The most memory this process has held (VmHWM of proc(5))."""
+    """The most memory this process has held (VmHWM of proc(5)), and those that read for it.
+
+    The memory that processes share is counted in each of them.
+    """
     status = Path("/proc/self/status").read_text("ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+    largest_child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return (int(line.split()[1]) + usable_processes() * largest_child) / 1024
 
 
 def cpu_seconds() -> float:
-    """The processor time of this process so far."""
+    """The processor time of this process so far, and of its children that have ended."""
     times = os.times()
-    return times.user + times.system
+    return sum(times[:4])
 
 
 def main() -> None:

@@ -22,7 +22,8 @@ from sinergi_consumers.audit import statement_reading
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import cluster_id, describe, ends, open_admin
-from sinergi_schemas.kafka.scan import PartitionScan, RangeReader, open_scan
+from sinergi_schemas.kafka.ranges import RangeReader
+from sinergi_schemas.kafka.scan import PartitionScan, open_scan
 from sinergi_schemas.timeouts import KafkaTimeouts, RelayTimeouts, Timeouts
 from sinergi_schemas.topics import TopicPartition, control_topic, receipts_topic
 from test_kafka import send

@@ -13,7 +13,7 @@ from sinergi_consumers.reading import source
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import describe, open_admin
-from sinergi_schemas.kafka.scan import RangeReader
+from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS, until
 

@@ -33,7 +33,7 @@ from sinergi.status.facts import (
     Tree,
 )
 from sinergi.status.judgement import judge, spoken
-from sinergi_schemas.kafka.scan import RangeReader
+from sinergi_schemas.kafka.ranges import RangeReader
 from test_relay import agree_from_2098_on, messages
 from waiting import PATIENCE_SECONDS, until
 

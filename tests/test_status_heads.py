@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from sinergi_schemas.kafka.scan import RangeReader
+    from sinergi_schemas.kafka.ranges import RangeReader
 
 AGENCY = "lapas-rekaan"
 KEY = SigningKey.generate(f"{BUS}/{AGENCY}")

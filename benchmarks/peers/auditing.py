@@ -12,6 +12,7 @@ from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.read_ahead import usable_processes
 
 if TYPE_CHECKING:
     from stage import Stage
@@ -21,9 +22,8 @@ _RECORD = "LP/2025/00000007"
 
 def run(stage: Stage, what: str, count: int) -> tuple[float, float]:
     """Replay the topic: `parquet`, `verify` or `one_record`."""
-    replay = Replay(
-        Bus(KafkaSource(stage.connection), stage.agreements, stage.catalog), stage.topic
-    )
+    source = KafkaSource(stage.connection, usable_processes())
+    replay = Replay(Bus(source, stage.agreements, stage.catalog), stage.topic)
     began = SYSTEM.monotonic()
     if what == "parquet":
         _write(replay)

@@ -15,7 +15,7 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from functools import lru_cache
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from sinergi_schemas import errors
 from sinergi_schemas.seal.checkpoint import MOST_BYTES, SignedCheckpoint
@@ -101,6 +101,10 @@ class Message(NamedTuple):
         return leaf_data(self.fingerprint, self.key, self.datum)
 
 
+Parsed: TypeAlias = "Message | errors.MessageMalformed"
+"""A parsed message, or why it is none of Sinergi's."""
+
+
 def parse(received: ReceivedMessage) -> Message:
     """Parse a message of the client library.
 
@@ -119,6 +123,15 @@ def parse(received: ReceivedMessage) -> Message:
         raise _malformed(received, "a header is not text") from None
     except ValueError as why:
         raise _malformed(received, str(why)) from None
+
+
+def parsed_or_error(received: ReceivedMessage) -> Parsed:
+    """As `parse`, but it returns the error, for a process that passes its messages on."""
+    try:
+        return parse(received)
+    except errors.MessageMalformed as why:
+        # A new one: that which was raised keeps frames, and so the message, in a reference cycle.
+        return errors.MessageMalformed(why.topic, why.partition, why.offset, why.what)
 
 
 def _parsed(received: ReceivedMessage) -> Message:

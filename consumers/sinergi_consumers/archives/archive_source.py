@@ -8,7 +8,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from sinergi_consumers.reading.position import TopicIncarnation
-from sinergi_schemas.kafka.scan import MessagePart, PartitionScan
+from sinergi_schemas.kafka.ranges import MessagePart
+from sinergi_schemas.kafka.scan import PartitionScan
 from sinergi_schemas.kafka.unreadable import Unreadable
 
 if TYPE_CHECKING:

@@ -354,8 +354,8 @@ def _read(
     counts.offsets, counts.first_offset = (first, high), first
     start: int | None = first
     while start is not None:
-        for part, ends_chunk in scan.parts(start, high):
-            partition.add(part)
+        for part, ends_chunk in scan.parsed_parts(start, high):
+            partition.add_parsed(part)
             if not ends_chunk:
                 continue
             batch = partition.next_batch()
@@ -366,6 +366,7 @@ def _read(
             if partition.rewind is not None:
                 break
         _count_unreadable(scan, partition)
+        counts.offsets = (partition.next_offset, high)
         partition.end()
         while partition.rewind is None and (batch := partition.next_batch()):
             yield batch

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from sinergi_schemas.message import Message, ReceivedMessage
+    from sinergi_schemas.message import Message, Parsed, ReceivedMessage
     from sinergi_schemas.seal.history import VerifiedHistory
     from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.merkle import Frontier
@@ -191,20 +191,23 @@ class Partition:
         return self.next_batch()
 
     def add(self, received: Iterable[ReceivedMessage]) -> None:
+        """As `add_parsed`, for messages as the client delivers them."""
+        self.add_parsed(map(message.parsed_or_error, received))
+
+    def add_parsed(self, messages: Iterable[Parsed]) -> None:
         """Process messages in their order in the topic.
 
         A caller may pass them in parts of any size.
         """
-        for each in received:
+        for each in messages:
             if self._broken or self.rewind is not None:
                 return  # halted, or the caller has not rewound yet
             self.is_ended = False
-            offset = each.offset() or 0
             try:
-                if offset < self.next_offset:
-                    self._add_missing(each, offset)
+                if each.offset < self.next_offset:
+                    self._add_missing(each)
                 else:
-                    self._process(each, offset)
+                    self._process(each)
             except errors.TopicHalted as why:
                 self._broken = why
 
@@ -235,15 +238,14 @@ class Partition:
             raise unresolved
         return None
 
-    def _process(self, received: ReceivedMessage, offset: int) -> None:
+    def _process(self, parsed: Parsed) -> None:
         """Pass the next message to the reader, and store it if there is room."""
         if self._incomplete:
             raise errors.OffsetGone(self.topic.name, self.number, self._incomplete.start)
+        offset = parsed.offset
         self.next_offset = offset + 1
-        try:
-            parsed = message.parse(received)
-        except errors.MessageMalformed as why:
-            self.skipped.add(why.what, offset)
+        if isinstance(parsed, errors.MessageMalformed):
+            self.skipped.add(parsed.what, offset)
             return
         size = parsed.size
         index, reader = parsed.leaf_index, self._reader
@@ -269,12 +271,14 @@ class Partition:
         self._bytes = sum(each.size for each in self._stored.values())
         self._incomplete, self.rewind, self.is_ended = verified, min(self._missing), False
 
-    def _add_missing(self, received: ReceivedMessage, offset: int) -> None:
+    def _add_missing(self, parsed: Parsed) -> None:
         """Store a message that is read again, if a checkpoint covers it."""
+        offset = parsed.offset
         leaf = self._missing.pop(offset, None)
         if leaf is None or self._incomplete is None:
             return
-        parsed = message.parse(received)
+        if isinstance(parsed, errors.MessageMalformed):
+            raise parsed
         self._bytes += parsed.size
         start, end = self._incomplete.start, self._incomplete.end
         if self._bytes > MOST_BYTES:

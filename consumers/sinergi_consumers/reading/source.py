@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_schemas.kafka.admin import bounds, cluster_id, describe, open_admin, topic_id
-from sinergi_schemas.kafka.scan import PartitionScan, RangeReader
+from sinergi_schemas.kafka.ranges import RangeReader
+from sinergi_schemas.kafka.read_ahead import ReadAhead
+from sinergi_schemas.kafka.scan import PartitionScan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,12 +75,15 @@ class KafkaSource:
 
     Args:
         connection: to the cluster.
+        processes: how many processes read ahead where a scan is long; see `ReadAhead`.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, processes: int = 0) -> None:
         self.connection = connection
         self._idle: list[RangeReader] = []
+        self._ahead = ReadAhead(connection, processes)
         weakref.finalize(self, _close, self._idle)
+        weakref.finalize(self, self._ahead.close)
 
     @property
     def login(self) -> str:
@@ -110,7 +115,7 @@ class KafkaSource:
         reader = self._idle.pop() if self._idle else RangeReader(self.connection)
         try:
             reader.set_silence(silent_seconds)
-            yield PartitionScan(reader, tp)
+            yield PartitionScan(reader, tp, self._ahead if silent_seconds is None else None)
             reader.release()
         except BaseException:  # also where the scan is given up in its middle
             reader.close()

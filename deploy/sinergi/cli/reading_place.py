@@ -12,6 +12,7 @@ from sinergi_consumers.bus import Bus
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.read_ahead import usable_processes
 from sinergi_schemas.topics import Topic, TopicPartition
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class ReadingPlace:
         if role not in self._sources:
             archive = self.archive
             self._sources[role] = (
-                KafkaSource(self.settings.connection(role))
+                KafkaSource(self.settings.connection(role), usable_processes())
                 if archive is None
                 else ArchiveSource(archive)
             )

@@ -20,7 +20,8 @@ from sinergi_schemas.clock import from_posix_time
 from sinergi_schemas.kafka.admin import bounds, cluster_id, describe, open_admin
 from sinergi_schemas.kafka.groups import settled_members
 from sinergi_schemas.kafka.leaf_search import claimed_leaf
-from sinergi_schemas.kafka.scan import PartitionScan, RangeReader
+from sinergi_schemas.kafka.ranges import RangeReader
+from sinergi_schemas.kafka.scan import PartitionScan
 from sinergi_schemas.seal import checkpoint
 
 if TYPE_CHECKING:

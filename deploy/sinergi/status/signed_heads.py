@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi_schemas.agreements.collection import Agreements
-    from sinergi_schemas.kafka.scan import RangeReader
+    from sinergi_schemas.kafka.ranges import RangeReader
     from sinergi_schemas.seal.heads import SignedHeads
     from sinergi_schemas.topics import TopicPartition
 

@@ -27,7 +27,7 @@ from sinergi_producers.relay import topic_beginning, topic_evidence
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas.kafka.partitions import PartitionCheck
-from sinergi_schemas.kafka.scan import RangeReader
+from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.kafka.skip_report import SkipReport
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic, TopicPartition

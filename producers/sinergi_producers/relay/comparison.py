@@ -19,7 +19,7 @@ import structlog
 from sinergi_producers.relay import topic_beginning, topic_evidence
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.scan import RangeReader
+from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.kafka.skip_report import SkipReport
 from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import Topic, TopicPartition

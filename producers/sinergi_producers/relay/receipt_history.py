@@ -23,7 +23,8 @@ import structlog
 from sinergi_schemas import errors, topics
 from sinergi_schemas.agreements import receipts
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.scan import PartitionScan, RangeReader
+from sinergi_schemas.kafka.ranges import RangeReader
+from sinergi_schemas.kafka.scan import PartitionScan
 from sinergi_schemas.seal.checkpoint import MOST_RECEIPT_BYTES
 from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import TopicPartition

@@ -21,7 +21,7 @@ from sinergi_schemas.kafka.leaf_search import parsed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from sinergi_schemas.kafka.scan import RangeReader
+    from sinergi_schemas.kafka.ranges import RangeReader
     from sinergi_schemas.message import ReceivedMessage
     from sinergi_schemas.topics import TopicPartition
 

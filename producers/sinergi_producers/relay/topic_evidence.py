@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors, message
 from sinergi_schemas.kafka.admin import describe, open_admin
-from sinergi_schemas.kafka.scan import RangeReader
+from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.seal import checkpoint, skipped
 from sinergi_schemas.seal.skipped import SkippedByCause
 from sinergi_schemas.timeouts import DEFAULT

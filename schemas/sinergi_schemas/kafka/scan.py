@@ -1,262 +1,30 @@
-"""Ranges of offsets, read outside every consumer group: for replays, audits and searches.
-
-A range may have holes: the markers of transactions, what compaction has removed, batches that
-cannot be read. It is read as soon as the client's position is after it, whatever lay there.
-"""
+"""One topic-partition read from offset to offset, and the search for its leaves."""
 
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from confluent_kafka import KafkaException
-
-from sinergi_schemas import errors
-from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.consumer import MOST_AT_ONCE, PartLimit, open_consumer
-from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
-from sinergi_schemas.kafka.faults import raise_for, translated
+from sinergi_schemas.kafka.consumer import MOST_AT_ONCE
 from sinergi_schemas.kafka.leaf_search import claimed_leaf, counted_offset, find_offset
+from sinergi_schemas.kafka.ranges import CHUNK, RangeReader
+from sinergi_schemas.message import parsed_or_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Mapping
 
     from confluent_kafka import Message
 
     from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.ranges import MessagePart
+    from sinergi_schemas.kafka.read_ahead import ReadAhead
     from sinergi_schemas.kafka.unreadable import Unreadable
+    from sinergi_schemas.message import Parsed
     from sinergi_schemas.topics import TopicPartition
 
-_POLL_SECONDS = 0.1
-_CHUNK = 5_000
 _CHUNK_BYTES = 8 * 1024 * 1024
 # Messages without a leaf that a search reads at one place.
 _MOST_FOREIGN = 100
-
-
-class MessagePart(NamedTuple):
-    """Messages that arrived together.
-
-    Attributes:
-        size: their bytes.
-        is_short: a range ends here, or no more have arrived yet.
-    """
-
-    messages: list[Message]
-    size: int
-    is_short: bool
-
-
-class RangeReader:
-    """Reads ranges of offsets of any number of topic-partitions; one call at a time.
-
-    Args:
-        silent_seconds: how long no message of the ranges may arrive before a topic is away; if
-            None, it is that of the connection. The time that the process is suspended does not
-            count.
-    """
-
-    def __init__(self, connection: Connection, silent_seconds: float | None = None) -> None:
-        self._connection = connection
-        self._consumer = open_consumer(connection, None)
-        self._answer_seconds = connection.timeouts.answer
-        self.set_silence(silent_seconds)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._consumer.close()
-
-    def set_silence(self, seconds: float | None) -> None:
-        """Change `silent_seconds`."""
-        self._silent_seconds = self._connection.timeouts.silence if seconds is None else seconds
-
-    def release(self) -> None:
-        """Fetch nothing more, and forget what was read, so that others can read with it.
-
-        Raises:
-            SinergiError: see `faults.translate`.
-        """
-        with self._translating():
-            self._consumer.unassign()
-        self.drain_unreadable()
-
-    def bounds(self, tp: TopicPartition) -> tuple[int, int]:
-        """The first offset of a topic-partition, and its end offset.
-
-        Raises:
-            SinergiError: see `faults.translate`.
-        """
-        with self._translating():
-            return self._consumer.get_watermark_offsets(to_client(tp), timeout=self._answer_seconds)
-
-    def first_since(self, tp: TopicPartition, moment: datetime) -> int | None:
-        """The first offset that the broker has stamped at a moment or later; None without one.
-
-        Raises:
-            SinergiError: see `faults.translate`.
-        """
-        milliseconds = max(0, int(moment.timestamp() * 1000))
-        with self._translating():
-            (found,) = self._consumer.offsets_for_times(
-                [to_client(tp, milliseconds)], timeout=self._answer_seconds
-            )
-        return found.offset if found.offset >= 0 else None
-
-    def messages(
-        self, ranges: Mapping[TopicPartition, range]
-    ) -> Iterator[tuple[TopicPartition, Message]]:
-        """The messages of some ranges as they arrive, in order within each topic-partition.
-
-        Raises:
-            TopicAway, SinergiError: see `parts`.
-        """
-        for part in self.parts(ranges):
-            for each in part.messages:
-                yield of_message(each), each
-
-    def parts(
-        self, ranges: Mapping[TopicPartition, range], most: int = _CHUNK
-    ) -> Iterator[MessagePart]:
-        """The messages of some ranges as they arrive, in small parts.
-
-        Drop a part before the next one is taken: each message may have a megabyte.
-
-        Args:
-            ranges: the offsets to read of each topic-partition.
-            most: how many messages a part may have; see `PartLimit`.
-
-        Raises:
-            TopicAway: no message of the ranges has arrived for `silent_seconds`.
-            SinergiError: see `faults.translate`.
-        """
-        unread = _UnreadRanges(ranges)
-        if unread.tps:
-            self._assign(unread)
-        limit, silent, passes = PartLimit(), 0.0, self._consumer.passes
-        while unread.tps:
-            # The client waits for as many as it is asked for: never ask for more than there are.
-            wanted = min(most, limit.messages, unread.count())
-            received, waited = self._consume(wanted)
-            size = limit.weigh(received)
-            part = unread.take(received)
-            has_messages, is_short = bool(part), len(part) < wanted
-            if part:
-                yield MessagePart(part, size, is_short)
-            del part, received
-            if is_short:
-                unread.advance(self._positions(unread))
-            if has_messages or self._consumer.passes > passes:
-                silent, passes = 0.0, self._consumer.passes
-            else:
-                silent += waited
-            if unread.tps and silent > self._silent_seconds:
-                raise self._connection.client_errors.refusal() or unread.silence()
-            self._unassign(unread.drain_ended())
-
-    def drain_unreadable(self) -> list[Unreadable]:
-        """The batches that could not be read and were passed over since the last call."""
-        return self._consumer.drain_unreadable()
-
-    @contextmanager
-    def _translating(self) -> Iterator[None]:
-        """As `faults.translating`, with the cause that the client reports outside of the call."""
-        try:
-            yield
-        except KafkaException as why:
-            raise self._consumer.fault(translated(why)) from None
-
-    def _assign(self, unread: _UnreadRanges) -> None:
-        with self._translating():
-            self._consumer.assign([to_client(tp, unread.next_offset(tp)) for tp in unread.tps])
-
-    def _unassign(self, tps: Sequence[TopicPartition]) -> None:
-        """Fetch no more of what is read to the end of its range."""
-        if tps:
-            with self._translating():
-                self._consumer.incremental_unassign([to_client(tp) for tp in tps])
-
-    def _consume(self, wanted: int) -> tuple[list[Message], float]:
-        """The next messages, and how many seconds were spent on waiting for them."""
-        begun = SYSTEM.monotonic()
-        try:  # a context manager would take as long as a message
-            received = self._consumer.consume(wanted, _POLL_SECONDS)
-        except KafkaException as why:
-            raise self._consumer.fault(translated(why)) from None
-        return received, min(SYSTEM.monotonic() - begun, _POLL_SECONDS)
-
-    def _positions(self, unread: _UnreadRanges) -> dict[TopicPartition, int]:
-        """The position of the client in each topic-partition; it also passes holes."""
-        with self._translating():
-            found = self._consumer.position([to_client(tp) for tp in unread.tps])
-        return {from_client(each): each.offset for each in found}
-
-
-class _UnreadRanges:
-    """What is still to be read of some ranges."""
-
-    def __init__(self, ranges: Mapping[TopicPartition, range]) -> None:
-        self._left = {tp: each for tp, each in ranges.items() if each}
-        self._ended: list[TopicPartition] = []
-
-    @property
-    def tps(self) -> Iterable[TopicPartition]:
-        """The topic-partitions of which something is unread."""
-        return self._left.keys()
-
-    def count(self) -> int:
-        """How many offsets are unread."""
-        return sum(map(len, self._left.values()))
-
-    def next_offset(self, tp: TopicPartition) -> int:
-        """The first unread offset of a topic-partition."""
-        return self._left[tp].start
-
-    def take(self, received: Sequence[Message]) -> list[Message]:
-        """Those of some messages that belong to the ranges; they count as read.
-
-        Raises:
-            SinergiError: an error was delivered in place of a message; see `faults.translate`.
-        """
-        within: list[Message] = []
-        reached: dict[TopicPartition, int] = {}
-        tp, left, offset = None, range(0), 0
-        for each in received:
-            raise_for(each.error())
-            # Most messages are of the same topic-partition as the one before.
-            if tp is None or tp.partition != each.partition() or tp.topic != each.topic():
-                if tp is not None:
-                    reached[tp] = offset + 1
-                tp = of_message(each)
-                left = self._left.get(tp, range(0))
-            offset = each.offset() or 0
-            if offset in left:
-                within.append(each)
-        if tp is not None:
-            reached[tp] = offset + 1
-        self.advance(reached)
-        return within
-
-    def advance(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Count what lies before some offsets as read."""
-        for tp, offset in offsets.items():
-            left = self._left.get(tp)
-            if left is not None and offset > left.start:
-                self._left[tp] = range(offset, left.stop)
-                if offset >= left.stop:
-                    del self._left[tp]
-                    self._ended.append(tp)
-
-    def drain_ended(self) -> list[TopicPartition]:
-        """The topic-partitions that have come to the end of their range since the last call."""
-        ended, self._ended = self._ended, []
-        return ended
-
-    def silence(self) -> errors.TopicAway:
-        """The error for a topic-partition that is unread and of which nothing more arrives."""
-        tp, left = next(iter(self._left.items()))
-        where = f"partition {tp.partition} is silent at offset {left.start} of {left.stop}"
-        return errors.TopicAway(tp.topic, where)
 
 
 class OffsetReader(Protocol):
@@ -266,7 +34,7 @@ class OffsetReader(Protocol):
         """The first offset of a topic-partition, and its end offset."""
 
     def parts(
-        self, ranges: Mapping[TopicPartition, range], most: int = _CHUNK
+        self, ranges: Mapping[TopicPartition, range], most: int = CHUNK
     ) -> Iterator[MessagePart]:
         """The messages of some ranges, in parts; see `RangeReader.parts`."""
 
@@ -275,11 +43,21 @@ class OffsetReader(Protocol):
 
 
 class PartitionScan:
-    """Reads one topic-partition, and finds leaves in it."""
+    """Reads one topic-partition, and finds leaves in it.
 
-    def __init__(self, reader: OffsetReader, tp: TopicPartition) -> None:
+    Args:
+        reader: of the cluster, or of what keeps messages with their offsets.
+        tp: the topic-partition.
+        ahead: processes that read long ranges of it, or None.
+    """
+
+    def __init__(
+        self, reader: OffsetReader, tp: TopicPartition, ahead: ReadAhead | None = None
+    ) -> None:
         self._reader = reader
         self._tp = tp
+        self._ahead = ahead
+        self._unreadable: list[Unreadable] = []
 
     def bounds(self) -> tuple[int, int]:
         """The first offset, and the end offset.
@@ -289,7 +67,7 @@ class PartitionScan:
         """
         return self._reader.bounds(self._tp)
 
-    def read(self, start: int, end: int, most: int = _CHUNK) -> Iterator[list[Message]]:
+    def read(self, start: int, end: int, most: int = CHUNK) -> Iterator[list[Message]]:
         """The messages with offsets in `[start, end)`, in chunks of at most `most`.
 
         A chunk ends early where it has 8 MiB, and where no more has arrived yet.
@@ -308,7 +86,7 @@ class PartitionScan:
             yield chunk
 
     def parts(
-        self, start: int, end: int, most: int = _CHUNK
+        self, start: int, end: int, most: int = CHUNK
     ) -> Iterator[tuple[list[Message], bool]]:
         """As `read`, as the messages arrive: a few of them, and whether they end a chunk.
 
@@ -328,9 +106,29 @@ class PartitionScan:
             if ends_chunk:
                 count = size = 0
 
+    def parsed_parts(self, start: int, end: int) -> Iterator[tuple[Iterable[Parsed], bool]]:
+        """As `parts`, with the messages parsed. Other processes read a long range.
+
+        Raises:
+            TopicAway, SinergiError: see `read`.
+        """
+        if self._ahead is not None:
+            count = 0
+            for block in self._ahead.blocks(self._tp, range(start, end)):
+                start = block.next_offset
+                self._unreadable += block.unreadable
+                count += len(block.messages)
+                ends_chunk = count >= CHUNK or start == end
+                yield block.messages, ends_chunk
+                if ends_chunk:
+                    count = 0
+        for part, ends_chunk in self.parts(start, end):
+            yield map(parsed_or_error, part), ends_chunk
+
     def drain_unreadable(self) -> list[Unreadable]:
         """The batches that could not be read and were passed over since the last call."""
-        return self._reader.drain_unreadable()
+        found, self._unreadable = self._unreadable, []
+        return found + self._reader.drain_unreadable()
 
     def find(self, index: int) -> int:
         """An offset from which reading onwards meets a leaf; the first one where it is gone.

@@ -11,9 +11,9 @@ from confluent_kafka import OFFSET_INVALID, Producer
 from confluent_kafka.admin import NewTopic
 
 from sinergi_schemas import errors
-from sinergi_schemas.kafka import Connection, scan
+from sinergi_schemas.kafka import Connection, ranges
 from sinergi_schemas.kafka.admin import open_admin
-from sinergi_schemas.kafka.scan import RangeReader
+from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS
 
@@ -64,8 +64,8 @@ def test_messages_behind_the_end_of_a_range_do_not_hide_a_silent_partition() -> 
 def test_a_suspension_of_the_process_does_not_count_as_silence_of_the_broker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scan, "SYSTEM", Jumping())
-    reader, consumer = reading([], silent_seconds=10 * scan._POLL_SECONDS - 0.01)
+    monkeypatch.setattr(ranges, "SYSTEM", Jumping())
+    reader, consumer = reading([], silent_seconds=10 * ranges._POLL_SECONDS - 0.01)
     with pytest.raises(errors.TopicAway):
         next(reader.parts({TPS[0]: range(1)}))
     assert consumer.polls == 10

@@ -1,0 +1,166 @@
+"""Several processes that read a long range of offsets ahead of the one that verifies it.
+
+To wait for a client, to take messages apart and to hash their leaves takes two thirds of the time
+of a verification, and a process in Python uses one processor. So the parts of a long range are read
+by processes of their own, in turns, and come back in the order of their offsets. These processes
+know no keys and verify nothing.
+
+    processor 1   part 1 ……… part 3 ……… part 5 ………
+    processor 2      part 2 ……… part 4 ………
+    verified            1   2     3   4     5
+
+If one of them fails, for whatever reason, the caller reads on by itself, and reports an error if it
+meets one too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from dataclasses import replace
+from multiprocessing.connection import Connection as Channel
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sinergi_schemas.kafka.parsed_block import ParsedBlock
+from sinergi_schemas.kafka.reading_process import dump_login
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sinergi_schemas.kafka.connection import Connection
+    from sinergi_schemas.topics import TopicPartition
+
+_log = structlog.get_logger(__name__)
+
+_MOST_PROCESSES = 4
+_COMMAND = (sys.executable, "-P", "-m", "sinergi_schemas.kafka.reading_process")
+
+
+class ReadAhead:
+    """Processes that read ahead. They are started when the first long range is read.
+
+    Args:
+        connection: to the brokers.
+        processes: how many there are.
+        fewest: how many offsets a range has that is long.
+        part: how many offsets one process reads at a time.
+    """
+
+    def __init__(
+        self, connection: Connection, processes: int, fewest: int = 100_000, part: int = 30_000
+    ) -> None:
+        self._connection = connection
+        self._count = processes
+        self._fewest = fewest
+        self._part = part
+        self._processes: list[_ReadingProcess] = []
+
+    def close(self) -> None:
+        """End the processes."""
+        while self._processes:
+            self._processes.pop().close()
+
+    def blocks(self, tp: TopicPartition, offsets: range) -> Iterator[ParsedBlock]:
+        """The messages of a range; fewer where a process fails, and none where it is short."""
+        if self._count == 0 or len(offsets) < self._fewest:
+            return
+        parts = deque(
+            range(at, min(at + self._part, offsets.stop))
+            for at in range(offsets.start, offsets.stop, self._part)
+        )
+        reported = -1
+        try:
+            turns = deque(self._start()[: len(parts)])
+            for each in turns:
+                each.order(tp, parts.popleft())
+            while turns:
+                process = turns.popleft()
+                for block in process.blocks():  # 1. in the order of the parts
+                    # A batch may lie in two parts, and is met by both processes.
+                    unreadable = [each for each in block.unreadable if each.offset > reported]
+                    reported = max((each.offset for each in unreadable), default=reported)
+                    yield replace(block, unreadable=unreadable)
+                if parts:
+                    process.order(tp, parts.popleft())  # 2. it reads on while others are taken
+                    turns.append(process)
+        except OSError as why:
+            _log.warning("reading in one process", topic=tp.topic, why=str(why))
+            self.close()
+        except BaseException:  # also where the range is given up in its middle
+            self.close()
+            raise
+
+    def _start(self) -> list[_ReadingProcess]:
+        while len(self._processes) < self._count:
+            self._processes.append(_ReadingProcess(self._connection))
+        return self._processes
+
+
+def usable_processes() -> int:
+    """How many processes may read ahead here: one for each processor, and none for a single one."""
+    usable = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return min(_MOST_PROCESSES, usable) if usable > 1 else 0
+
+
+class _ReadingProcess:
+    """One process, and the range that it was asked for."""
+
+    def __init__(self, connection: Connection) -> None:
+        # It reports by itself that the topic is silent; this is for a process that hangs.
+        self._patience_seconds = connection.timeouts.silence + connection.timeouts.answer
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [*_COMMAND, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        self._channel = Channel(ours.detach())
+        self._channel.send_bytes(dump_login(connection))
+
+    def close(self) -> None:
+        """End it. What it was asked for is lost."""
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+    def order(self, tp: TopicPartition, offsets: range) -> None:
+        """Ask for a range. The one before must be read to its end.
+
+        Raises:
+            OSError: the process has ended.
+        """
+        self._tp = tp
+        self._channel.send_bytes(json.dumps([*tp, offsets.start, offsets.stop]).encode())
+
+    def blocks(self) -> Iterator[ParsedBlock]:
+        """What it reads of the range.
+
+        Raises:
+            OSError: it has failed, has ended or hangs.
+        """
+        is_last = False
+        while not is_last:
+            block = ParsedBlock.load(self._received(), self._tp)
+            yield block
+            if block.failure:
+                raise OSError(block.failure)
+            is_last = block.is_last
+
+    def _received(self) -> bytes:
+        if not self._channel.poll(self._patience_seconds):
+            raise OSError(f"a reading process did nothing for {self._patience_seconds:g} s")
+        try:
+            return self._channel.recv_bytes()
+        except EOFError:
+            status = self._process.wait()
+            raise OSError(f"a reading process has ended with status {status}") from None
