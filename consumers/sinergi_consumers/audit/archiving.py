@@ -201,10 +201,15 @@ class _WritingScan(PartitionScan):
 
     def read(self, start: int, end: int, most: int = _CHUNK) -> Iterator[list[Message]]:
         for chunk in self._scan.read(start, end, most):
-            before = self._member.messages
-            self._member.add(chunk)
-            self._report(self._member.messages - before)
+            self._add(chunk)
             yield chunk
+
+    def parts(
+        self, start: int, end: int, most: int = _CHUNK
+    ) -> Iterator[tuple[list[Message], bool]]:
+        for part, ends_chunk in self._scan.parts(start, end, most):
+            self._add(part)
+            yield part, ends_chunk
 
     def find(self, index: int) -> int:
         return self._scan.find(index)
@@ -213,3 +218,8 @@ class _WritingScan(PartitionScan):
         found = self._scan.drain_unreadable()
         self._member.add_unreadable(found)
         return found
+
+    def _add(self, messages: list[Message]) -> None:
+        before = self._member.messages
+        self._member.add(messages)
+        self._report(self._member.messages - before)
