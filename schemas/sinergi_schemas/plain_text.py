@@ -66,6 +66,11 @@ def is_text(text: str) -> bool:
     return _NOT_STORABLE.search(text) is None
 
 
+def has_words(text: str) -> bool:
+    """Whether the text has a letter or a digit, so that it can say something."""
+    return any(map(str.isalnum, text))
+
+
 def encodable(text: str, encoding: str) -> str:
     """The text with escapes for the characters that an encoding lacks."""
     return text.encode(encoding, ENCODING_ERRORS).decode(encoding)
@@ -82,13 +87,14 @@ def listing(lines: Iterable[object]) -> str:
         if len(shown) == _MOST_LINES:
             left += 1
         else:
-            shown.append(plain(_shortened(str(each))))
+            shown.append(plain(shortened(str(each))))
     if left:
         shown.append(f"and {left:,} more")
     return "".join(f"\n  {each}" for each in shown)
 
 
-def _shortened(line: str) -> str:
+def shortened(line: str) -> str:
+    """The first 1,000 characters of a line."""
     return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…"
 
 

@@ -7,6 +7,7 @@ goes on.
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,10 +38,25 @@ _WITHIN = """
     WHERE b.begun_at >= coalesce(%(since)s::timestamptz, '-infinity')
         AND b.begun_at < coalesce(%(until)s::timestamptz, 'infinity')
 """
+_MOST_TEXT = 128 * 1024  # an argument of a command has no more
+_MOST_DOCUMENT = 8 * 1024 * 1024  # the trees of 40,000 topic-partitions
+_MOST_DEPTH = 16
+
+
+def _text(column: str) -> str:
+    return f"left({column}, {_MOST_TEXT + 1})"
+
+
+def _document(column: str) -> str:
+    return f"left(to_jsonb({column})::text, {_MOST_DOCUMENT + 1})"
+
+
 _ENTRIES = f"""
-    SELECT b.run, b.begun_at, b.database_user, b.principals, b.account, b.command, b.why,
-        b.asked_for, b.topics, b.agreements, b.software, e.ended_at, e.database_user, e.outcome,
-        e.exit_status, e.error, e.trees, e.counts, e.verdict
+    SELECT b.run, b.begun_at, b.database_user, {_document("b.principals")}, {_text("b.account")},
+        {_text("b.command")}, {_text("b.why")}, {_document("b.asked_for")}, {_document("b.topics")},
+        {_document("b.agreements")}, {_text("b.software")}, e.ended_at, e.database_user, e.outcome,
+        e.exit_status, {_text("e.error")}, {_document("e.trees")}, {_document("e.counts")},
+        {_text("e.verdict")}
     {_WITHIN} ORDER BY b.begun_at DESC, b.run LIMIT %(limit)s
 """
 _COUNT = f"SELECT count(*) {_WITHIN}"
@@ -93,6 +109,10 @@ class AuditOutcome(NamedTuple):
 class JournalEntry(NamedTuple):
     """A run as the journal has it. What begins with `end` or follows it is None without an end.
 
+    Whoever may add rows can write other values than a command does. So a text may be cut off, which
+    its last character `…` shows, and a document may be anything: one that is too large or too deep
+    is its text.
+
     Attributes:
         database_user: who began it.
         end_database_user: who recorded its end.
@@ -101,22 +121,32 @@ class JournalEntry(NamedTuple):
     run: UUID
     begun_at: datetime
     database_user: str
-    principals: list[str]
+    principals: Any
     account: str
     command: str
     why: str | None
-    asked_for: dict[str, Any]
-    topics: list[str]
-    agreements: list[str]
+    asked_for: Any
+    topics: Any
+    agreements: Any
     software: str
     ended_at: datetime | None
     end_database_user: str | None
     outcome: str | None
     exit_status: int | None
     error: str | None
-    trees: list[dict[str, Any]] | None
-    counts: dict[str, int] | None
+    trees: Any
+    counts: Any
     verdict: str | None
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> JournalEntry:
+        """The entry of a row, whatever somebody has written there."""
+        read = cls(*row)
+        documents = "principals", "asked_for", "topics", "agreements", "trees", "counts"
+        texts = "account", "command", "why", "software", "error", "verdict"
+        found: dict[str, Any] = {name: _cut(getattr(read, name), _MOST_TEXT) for name in texts}
+        found |= {name: _read(getattr(read, name)) for name in documents}
+        return read._replace(**found)
 
 
 class Journal:
@@ -152,9 +182,30 @@ class Journal:
         """The runs that began within a time, the newest first, and how many there are in all."""
         values = {"since": since, "until": until, "limit": limit}
         with closing(self._database()) as database, database.reading() as connection:
-            found = [JournalEntry(*row) for row in connection.execute(_ENTRIES, values)]
+            found = [JournalEntry.of(row) for row in connection.execute(_ENTRIES, values)]
             count = connection.execute(_COUNT, values).fetchone()
         return found, int(count[0]) if count else 0
 
     def _database(self) -> Database:
         return Database(self._url, "sinergi journal", needed=rights.JOURNAL)
+
+
+def _cut(text: str | None, most: int) -> str | None:
+    return text if text is None or len(text) <= most else f"{text[:most]}…"
+
+
+def _read(text: str | None) -> Any:
+    """The document with this text, or the text if nobody should have to read it."""
+    try:
+        found = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return _cut(text, _MOST_DOCUMENT)
+    return found if _is_shallow(found) else text
+
+
+def _is_shallow(document: Any) -> bool:
+    level = [document]
+    for _ in range(_MOST_DEPTH):
+        lists = [[*each.values()] if isinstance(each, dict) else each for each in level]
+        level = [inner for each in lists if isinstance(each, list) for inner in each]
+    return not level

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
+from sinergi_schemas.plain_text import has_words
 
 if TYPE_CHECKING:
     from sinergi_consumers.sinks.protocol import Decision
@@ -21,7 +22,7 @@ def decision(why: str) -> Decision:
     """
     from sinergi_consumers.sinks.protocol import Decision  # noqa: PLC0415 - heavy: not for list and show
 
-    if not why.strip():
+    if not has_words(why):
         raise errors.QuarantineRefused("--why says nothing")
     return Decision(account(), why)
 

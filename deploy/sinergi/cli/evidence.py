@@ -29,7 +29,7 @@ from sinergi_consumers.audit.evidence.verification import verify as verified
 from sinergi_schemas import errors
 from sinergi_schemas.files import input_file
 from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
-from sinergi_schemas.plain_text import counted
+from sinergi_schemas.plain_text import counted, has_words
 from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def create(
 
     if not chosen.described:
         raise errors.EvidenceRefused("say which events, as by --case, --key, --nik or --name")
-    if not why.strip():
+    if not has_words(why):
         raise errors.EvidenceRefused("--why is empty; state what the evidence is made for")
     wanted = filter_of(chosen)
     OutputFile.check(out, force=force)

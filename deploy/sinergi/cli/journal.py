@@ -11,6 +11,7 @@ from sinergi.cli.options import AsJson, Limit
 from sinergi.cli.replay_filter import interval
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi_consumers.audit.journal import Journal
+from sinergi_schemas.plain_text import shortened
 
 if TYPE_CHECKING:
     from sinergi_consumers.audit.journal import JournalEntry
@@ -42,8 +43,9 @@ def journal(
     Each run of replay, record, received, archive create, evidence create, verify, reconcile,
     withheld and rebuild is recorded in the reader's database (consumer.database) before it reads,
     and once more when it ends. Who runs them can add rows and change none. A run with the end
-    `none` still goes on, or its process was killed. JSON also has the topics with their leaves and
-    roots, the counts and the verdict.
+    `none` still goes on, or its process was killed. Where another database user has recorded the
+    end, it is `by` that user. The table shows at most 1,000 characters of a text; JSON has all of
+    it, the topics with their leaves and roots, the counts and the verdict.
 
     It shows what was asked for as it was given, so it may hold names and NIK: keep it as the events
     themselves.
@@ -58,15 +60,20 @@ def journal(
 
 
 def _cells(entry: JournalEntry) -> list[str | TableCell]:
-    asked = [f"{name}: {_shown(value)}" for name, value in entry.asked_for.items() if value]
     return [
         entry.begun_at.astimezone().isoformat(sep=" ", timespec="seconds"),
-        f"{entry.database_user}, {entry.account}",
-        entry.command,
+        shortened(f"{entry.database_user}, {entry.account}"),
+        shortened(entry.command),
         _end(entry),
-        entry.why or "",
-        "; ".join(asked),
+        shortened(entry.why or ""),
+        shortened(_asked(entry.asked_for)),
     ]
+
+
+def _asked(asked_for: object) -> str:
+    if not isinstance(asked_for, dict):
+        return str(asked_for)
+    return "; ".join(f"{name}: {_shown(value)}" for name, value in asked_for.items() if value)
 
 
 def _shown(value: object) -> str:
@@ -76,6 +83,8 @@ def _shown(value: object) -> str:
 def _end(entry: JournalEntry) -> str | TableCell:
     if entry.outcome is None:
         return TableCell("none", "bold yellow")
+    if entry.end_database_user != entry.database_user:
+        return TableCell(f"by {entry.end_database_user}", "bold yellow")
     if entry.exit_status is None:
         return TableCell(entry.outcome, "bold yellow")
     return f"exit {entry.exit_status}"

@@ -20,6 +20,7 @@ from sinergi.cli.decisions import account
 from sinergi_consumers.audit.journal import AuditOutcome, AuditRun, Journal
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.plain_text import has_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,7 +149,7 @@ def _demanding(
     agreements: Agreements, topics: Sequence[Topic], why: str | None
 ) -> Agreement | None:
     """The agreement that demands a reason, which was given; None if none does."""
-    if why is not None and not why.strip():
+    if why is not None and not has_words(why):
         raise errors.ReasonRefused("--why says nothing")
     now = SYSTEM.now()
     for topic in topics:
