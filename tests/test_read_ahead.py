@@ -206,6 +206,17 @@ def test_the_processes_end_with_the_source_that_used_them(pair: AgencyPair) -> N
     assert not any(map(psutil.Process.is_running, began))
 
 
+def test_two_readings_at_the_same_time_do_not_mix(pair: AgencyPair, ahead: ReadAhead) -> None:
+    alone, _ = read(pair, None)
+    with closing(RangeReader(pair.connection)) as reader:
+        scan = PartitionScan(reader, TopicPartition(pair.topic.name, 0), ahead)
+        parts = scan.parsed_parts(*scan.bounds())
+        found = [*next(parts)[0]]
+        assert contents(read(pair, ahead)[0]) == contents(alone)
+        found += [each for part, _ in parts for each in part]
+    assert contents(found) == contents(alone)
+
+
 def test_a_short_range_is_read_by_one_process(pair: AgencyPair) -> None:
     with closing(ReadAhead(pair.connection, 2)) as ahead:
         assert contents(read(pair, ahead)[0]) == contents(read(pair, None)[0])

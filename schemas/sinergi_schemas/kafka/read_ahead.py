@@ -59,6 +59,7 @@ class ReadAhead:
         self._count = processes
         self._fewest = fewest
         self._part = part
+        self._is_busy = False
         self._processes: list[_ReadingProcess] = []
 
     def close(self) -> None:
@@ -67,9 +68,19 @@ class ReadAhead:
             self._processes.pop().close()
 
     def blocks(self, tp: TopicPartition, offsets: range) -> Iterator[ParsedBlock]:
-        """The messages of a range; fewer where a process fails, and none where it is short."""
-        if self._count == 0 or len(offsets) < self._fewest:
+        """The messages of a range; fewer where a process fails.
+
+        There are none where the range is short, or where the processes are reading another one.
+        """
+        if self._is_busy or self._count == 0 or len(offsets) < self._fewest:
             return
+        self._is_busy = True
+        try:
+            yield from self._blocks(tp, offsets)
+        finally:
+            self._is_busy = False
+
+    def _blocks(self, tp: TopicPartition, offsets: range) -> Iterator[ParsedBlock]:
         parts = deque(
             range(at, min(at + self._part, offsets.stop))
             for at in range(offsets.start, offsets.stop, self._part)
