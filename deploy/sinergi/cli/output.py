@@ -105,7 +105,7 @@ class EventWriter(Protocol):
         """Write some events of a topic."""
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Write what was kept back until all are known.
+        """Write what was kept back until all are known. Files then lack only their names.
 
         Args:
             facts: what was found out about the events, as a JSON document.
@@ -141,6 +141,9 @@ class _TableWriter:
 class _TextWriter:
     """Writes each frame when it comes, and nothing at the end."""
 
+    def __init__(self, target: OutputFile) -> None:
+        self._target = target
+
     def add(self, topic: Topic, events: pl.DataFrame) -> None:
         del topic
         self.write(events)
@@ -150,6 +153,8 @@ class _TextWriter:
 
     def finish(self, facts: Mapping[str, Any]) -> None:
         """Everything is written already."""
+        del facts
+        self._target.settle()
 
     def abandon(self) -> None:
         """Nothing is kept back."""
@@ -157,9 +162,6 @@ class _TextWriter:
 
 class _NdjsonWriter(_TextWriter):
     """One JSON object a line; decimals are strings, since most readers of JSON use floats."""
-
-    def __init__(self, target: OutputFile) -> None:
-        self._target = target
 
     def write(self, frame: pl.DataFrame) -> None:
         self._target.write(_encoded(plain_lines(frame.write_ndjson()), self._target))
@@ -172,7 +174,7 @@ class _CsvWriter(_TextWriter):
     """
 
     def __init__(self, target: OutputFile, *, for_spreadsheets: bool) -> None:
-        self._target = target
+        super().__init__(target)
         self._for_spreadsheets = for_spreadsheets
         self._is_first = True
 
@@ -250,7 +252,8 @@ class _FolderWriter:
 def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[EventWriter]:
     """A writer to a file, to a folder or to standard output.
 
-    Each file gets its name at the end of the block. Call `finish` before.
+    Each file gets its name at the end of the block. Call `finish` before, and then say what was
+    found out about the events: no file has its name without a verdict.
 
     Args:
         event_types: of the events. CSV and Parquet of several go to a folder.
@@ -291,7 +294,7 @@ def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[Event
 def open_table_writers(to: Destination, names: Collection[str]) -> Iterator[dict[str, FrameWriter]]:
     """A writer for each table, to a file in a folder.
 
-    Each file gets its name at the end of the block. Call `finish` of each before.
+    Each file gets its name at the end of the block, as of `open_writer`.
 
     Args:
         names: of the tables.

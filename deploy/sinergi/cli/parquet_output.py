@@ -41,6 +41,7 @@ class ParquetWriter:
     """Writes one file. `finish` or `abandon` ends its thread."""
 
     def __init__(self, target: OutputFile) -> None:
+        self._output = target
         self._target = _Stream(target)
         self._waiting: list[pl.DataFrame] = []
         self._waiting_rows = self._waiting_bytes = 0
@@ -80,7 +81,7 @@ class ParquetWriter:
             self._pass_on()
 
     def finish(self, facts: Mapping[str, Any]) -> None:
-        """Write what was kept back, and the metadata.
+        """Write what was kept back, and the metadata. A file then lacks only its name.
 
         Args:
             facts: a JSON document about the events.
@@ -97,6 +98,7 @@ class ParquetWriter:
         with self._changed:
             self._wait(lambda: self._has_ended)
         self._raise_failure()
+        self._output.settle()
 
     def abandon(self) -> None:
         """End the thread, if it still runs. The file is left as it is."""

@@ -102,30 +102,31 @@ def rebuild(
         url = settings.owner_database(BusRole.CONSUMER) if apply else settings.consumer_database
         needed = None if apply else rights.verifier([task.projection])
         with (
+            ExitStack() as output,  # it gets its name after the report
             closing(Database(url, "sinergi rebuild", _TIMEOUTS, needed=needed)) as database,
-            ExitStack() as output,
-            database.serving() if apply else database.scratch() as connection,
         ):
-            if apply:
-                _check_rights(connection, task)
-            with logged_native_output(), series_progress(task.series) as progressed:
-                task.find(connection, progressed, is_locking=apply)
-            display = ValueDisplay.of(task.results, catalog, with_protected=show_values)
-            if to_file is not None:
-                target = output.enter_context(OutputFile.open(to_file, force=force))
-                found = row_differences.differences(connection, task.results)
-                row_differences.write(target, found, display)
-            first = list(row_differences.differences(connection, task.results, limit))
-            if apply:
-                task.apply(connection, decided)
-        run.counts |= _counts(task, is_applied=apply)
+            with database.serving() if apply else database.scratch() as connection:
+                if apply:
+                    _check_rights(connection, task)
+                with logged_native_output(), series_progress(task.series) as progressed:
+                    task.find(connection, progressed, is_locking=apply)
+                display = ValueDisplay.of(task.results, catalog, with_protected=show_values)
+                if to_file is not None:
+                    target = output.enter_context(OutputFile.open(to_file, force=force))
+                    found = row_differences.differences(connection, task.results)
+                    row_differences.write(target, found, display)
+                first = list(row_differences.differences(connection, task.results, limit))
+                if apply:
+                    task.apply(connection, decided)
+            run.counts |= _counts(task, is_applied=apply)
+            if as_json:
+                documents = [row_differences.document(each, display) for each in first]
+                terminal.show_json(_document(task, documents, is_applied=apply), str)
+            else:
+                row_differences.show(first, display, row_differences.count(task.results), limit)
+            status = _report(task, is_applied=apply)
         row_differences.note_written(to_file, task.results)
-        if as_json:
-            documents = [row_differences.document(each, display) for each in first]
-            terminal.show_json(_document(task, documents, is_applied=apply), str)
-        else:
-            row_differences.show(first, display, row_differences.count(task.results), limit)
-        raise typer.Exit(_report(task, is_applied=apply))
+        raise typer.Exit(status)
 
 
 def _counts(task: Rebuild, *, is_applied: bool) -> dict[str, int]:

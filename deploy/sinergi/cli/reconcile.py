@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,7 @@ from sinergi_schemas.seal.note import MOST_CHARACTERS
 from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.reconciliation.reconciliation import PlacedDiscrepancy
@@ -139,21 +140,20 @@ def reconcile(
         run.counts["differences"] = found.discrepancy_count
         run.verdict = _sentence(found)
         first = found.discrepancies[:limit]
-        if to_file is not None:
-            with OutputFile.open(to_file, force=force) as target:
-                for each in found.discrepancies:
-                    target.write(json.dumps(_difference(each)).encode() + b"\n")
-            written_files.note(to_file, counted(len(found.discrepancies), "difference"))
-        if counts_file is not None and keys is not None:
-            with OutputFile.open(counts_file, force=force) as target:
-                target.write(_signed(found, settings.agency, keys).encode())
-            written_files.note(counts_file, "the signed counts")
-        if as_json:
-            terminal.show_json(_document(found, first))
-        else:
-            reconciliation_matrix.show(found, is_every_day=every_day)
-            reconciliation_matrix.show_differences(first, found.discrepancy_count)
-        _report(found)
+        differences = map(_line, found.discrepancies)
+        signed = [] if keys is None else [_signed(found, settings.agency, keys).encode()]
+        of_differences = counted(len(found.discrepancies), "difference")
+        # The files get their names after the verdict.
+        with (
+            _written(to_file, differences, of_differences, force=force),
+            _written(counts_file, signed, "the signed counts", force=force),
+        ):
+            if as_json:
+                terminal.show_json(_document(found, first))
+            else:
+                reconciliation_matrix.show(found, is_every_day=every_day)
+                reconciliation_matrix.show_differences(first, found.discrepancy_count)
+            _report(found)
         raise typer.Exit(_status(found))
 
 
@@ -235,6 +235,27 @@ def _stated(files: Sequence[Path], agreements: Agreements, zone: str) -> Iterato
 def _no_counts(file: Path, what: str) -> errors.ReconciliationRefused:
     hint = "name a file that another agency has made with `sinergi reconcile --write-counts`"
     return errors.ReconciliationRefused(f"--counts {file} {what}; {hint}")
+
+
+@contextmanager
+def _written(
+    path: Path | None, parts: Iterable[bytes], what: str, *, force: bool
+) -> Iterator[None]:
+    """A file that gets its name after the block; nothing without a path.
+
+    Args:
+        parts: its contents.
+        what: it holds, for people.
+    """
+    if path is None:
+        yield
+        return
+    with OutputFile.open(path, force=force) as target:
+        for each in parts:
+            target.write(each)
+        target.settle()
+        yield
+    written_files.note(path, what)
 
 
 def _signed(found: Reconciliation, agency: str, keys: Sequence[SigningKey]) -> str:
@@ -322,6 +343,10 @@ def _document(found: Reconciliation, first: Sequence[PlacedDiscrepancy]) -> dict
             each.name: [finding.why for finding in each.verdict.findings] for each in found.broken
         },
     }
+
+
+def _line(placed: PlacedDiscrepancy) -> bytes:
+    return json.dumps(_difference(placed)).encode() + b"\n"
 
 
 def _difference(placed: PlacedDiscrepancy) -> dict[str, Any]:

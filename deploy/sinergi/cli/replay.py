@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,8 +102,9 @@ def replay(
     that are given. Nothing is written to the bus. A topic is also compared with its owner's heads
     and its readers' receipts, which shows whether messages at its end are missing.
 
-    A file is written whole or not at all: a replay that is broken off is repeated from the first
-    leaf. --into goes on instead, and with --out FOLDER writes files too.
+    A file is written whole or not at all, and has its name only after the verdict: a replay that
+    is broken off is repeated from the first leaf. --into goes on instead, and with --out FOLDER
+    writes files too.
 
     With --key all leaves are verified, but only the events of that record are decoded, and so
     only they are compared with schema and agreement.
@@ -164,29 +166,31 @@ def replay(
         if notes is not None:
             _check_notes(notes, names, force=force)
         scope = ReplayScope(place, catalog, names, copies, reader)
-        with logged_native_output():
-            if of_reader.fills:
-                series = replay_tables.fill(
-                    of_reader, scope, destination, lambda all_: _run(all_, wanted, None, run)
-                )
-            elif as_json and to_file is None:
-                series = AuditSeries(scope.audits(), follows_related=related)
-                _run(series, wanted, None, run)
-            else:
-                series = AuditSeries(scope.audits(), follows_related=related)
-                with open_writer(destination, series.event_types) as writer:
+        with ExitStack() as files:  # they get their names after the verdict
+            with logged_native_output():
+                if of_reader.fills:
+                    series = replay_tables.fill(
+                        of_reader,
+                        scope,
+                        destination,
+                        files,
+                        lambda all_: _run(all_, wanted, None, run),
+                    )
+                elif as_json and to_file is None:
+                    series = AuditSeries(scope.audits(), follows_related=related)
+                    _run(series, wanted, None, run)
+                else:
+                    series = AuditSeries(scope.audits(), follows_related=related)
+                    writer = files.enter_context(open_writer(destination, series.event_types))
                     _run(series, wanted, writer, run)
                     writer.finish(scope.facts(series, asked_for, chosen.key))
-        audits = series.audits
-        run.verdict = verdict.sentence_of_all(audits)
+            audits = series.audits
+            run.verdict = verdict.sentence_of_all(audits)
+            _report(series, wanted, chosen, of_reader)
+            if as_json:
+                _show_documents(series, chosen)
         if notes is not None:
             _write_notes(notes, audits, force=force)
-        _report(series, wanted, chosen, of_reader)
-        if as_json:
-            documents = verdict.documents(
-                audits, record=chosen.key, asks_for_one=chosen.asks_for_one, unread=series.unread
-            )
-            terminal.show_json(documents)
         status = verdict.exit_status(audits, asks_for_one=chosen.asks_for_one, unread=series.unread)
         raise typer.Exit(status)
 
@@ -211,6 +215,14 @@ def _report(
     verdict.report_unread(series.unread or [])
     replay_tables.report(series, of_reader)
     verdict.report(series.audits, chosen, wanted)
+
+
+def _show_documents(series: AuditSeries, chosen: EventChoice) -> None:
+    """Show the verdict of each topic as one JSON document."""
+    documents = verdict.documents(
+        series.audits, record=chosen.key, asks_for_one=chosen.asks_for_one, unread=series.unread
+    )
+    terminal.show_json(documents)
 
 
 def _report_spellings(wanted: ReplayFilter) -> None:

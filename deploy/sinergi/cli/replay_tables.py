@@ -66,6 +66,7 @@ def fill(
     of_reader: ReaderChoice,
     scope: ReplayScope,
     destination: Destination,
+    files: ExitStack,
     run: Callable[[AuditSeries], None],
 ) -> AuditSeries:
     """Fill the tables of a database with the events of some topics.
@@ -74,6 +75,7 @@ def fill(
         tables: which tables; `into` is a database that is empty, or that the same replay has begun.
         scope: what is read, and for whom.
         destination: where the tables are written as files too, if it has a path.
+        files: at its end these files get their names.
         run: audits all topics.
 
     Raises:
@@ -96,7 +98,8 @@ def fill(
         facts = scope.facts(series, {"as_of": of_reader.as_of, "reader": of_reader.reader}, None)
         database.end(facts)
         if destination.path is not None:
-            table_export.export(url, target.projections, destination, facts)
+            tables = table_export.exported(url, target.projections, destination, facts)
+            files.enter_context(tables)
     return series
 
 

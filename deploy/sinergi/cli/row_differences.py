@@ -139,9 +139,10 @@ def document(difference: RowDifference, display: ValueDisplay) -> dict[str, Any]
 
 
 def write(target: OutputFile, found: Iterable[RowDifference], display: ValueDisplay) -> None:
-    """Write one JSON object a line."""
+    """Write one JSON object a line. A file then lacks only its name."""
     for each in found:
         target.write(f"{json.dumps(document(each, display))}\n".encode())
+    target.settle()
 
 
 def note_written(path: Path | None, results: Iterable[ProjectionResult]) -> None:

@@ -5,7 +5,7 @@ They are read in one transaction, a part at a time.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -78,13 +78,14 @@ class ExportedColumn(NamedTuple):
     kind: pl.DataType
 
 
-def export(
+@contextmanager
+def exported(
     url: str,
     projections: Sequence[Projection],
     destination: Destination,
     facts: Mapping[str, Any],
-) -> None:
-    """Write all tables of a database to files in a folder.
+) -> Iterator[None]:
+    """Write all tables of a database to files in a folder, which get their names after the block.
 
     Args:
         url: the database.
@@ -99,14 +100,15 @@ def export(
     tables = [*(table for each in projections for table in each.tables), *OWN_TABLES]
     names = [file_name(each) for each in tables]
     rows: dict[str, int] = {}
-    with (
-        open_table_writers(destination, names) as writers,
-        closing(Database(url, "sinergi replay", row_security=True)) as database,
-        database.reading() as connection,
-    ):
-        for table, name in zip(tables, names, strict=True):
-            rows[name] = _write(connection, table, writers[name])
-            writers[name].finish(facts)
+    with open_table_writers(destination, names) as writers:
+        with (
+            closing(Database(url, "sinergi replay", row_security=True)) as database,
+            database.reading() as connection,
+        ):
+            for table, name in zip(tables, names, strict=True):
+                rows[name] = _write(connection, table, writers[name])
+                writers[name].finish(facts)
+        yield
     for name, count in rows.items():
         written_files.note(destination.file(name), counted(count, "row"))
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sinergi.cli.reading_place import ReadingPlace
+    from sinergi.exit_status import ExitStatus
     from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.verified_parts import VerifiedPart
     from sinergi_schemas.topics import Topic
@@ -103,7 +104,7 @@ def verify(
         url = settings.consumer_database
         with (
             closing(Database(url, "sinergi verify", _TIMEOUTS, needed=needed)) as database,
-            ExitStack() as output,
+            ExitStack() as output,  # it gets its name after the verdict
             database.scratch() as connection,
         ):
             with logged_native_output(), series_progress(verification.series) as progressed:
@@ -121,9 +122,10 @@ def verify(
             else:
                 _show_parts(verification.parts)
                 row_differences.show(found, display, row_differences.count(results), limit)
-        run.counts["differing_rows"] = row_differences.count(results)
+            run.counts["differing_rows"] = row_differences.count(results)
+            status = _report(verification, run)
         row_differences.note_written(to_file, results)
-        _end(verification, run)
+        raise typer.Exit(status)
 
 
 def _has_database(settings: Settings) -> bool:
@@ -156,14 +158,7 @@ def _verify_topics(
         _show_parts(verification.parts)
     if agency is None:
         terminal.note(f"sinergi: {why}, so there is no database of yours to check")
-    _end(verification, run)
-
-
-def _end(verification: Verification, run: JournaledRun) -> NoReturn:
-    """Say on standard error what was found, and end the command."""
-    run.verdict = sentence(verification.parts)
-    _report(verification.parts)
-    raise typer.Exit(STATUSES[overall(verification.parts)])
+    raise typer.Exit(_report(verification, run))
 
 
 def _verification(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) -> Verification:
@@ -210,13 +205,16 @@ def _show_parts(parts: Sequence[VerifiedPart]) -> None:
     terminal.show_table(_COLUMNS, rows)
 
 
-def _report(parts: Sequence[VerifiedPart]) -> None:
-    """Say on standard error who could have done it, and last the verdict."""
+def _report(verification: Verification, run: JournaledRun) -> ExitStatus:
+    """Say on standard error who could have done it, and last the verdict; the exit status."""
+    parts = verification.parts
+    run.verdict = sentence(parts)
     for each in parts:
         if each.suspects:
             terminal.note(f"sinergi: {each.part} of {each.subject}: possible for {each.suspects}")
     proof = overall(parts)
-    terminal.note(f"verdict: {sentence(parts)}", STYLES[proof])
+    terminal.note(f"verdict: {run.verdict}", STYLES[proof])
+    return STATUSES[proof]
 
 
 def sentence(parts: Sequence[VerifiedPart]) -> str:

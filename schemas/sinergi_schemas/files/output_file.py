@@ -166,8 +166,21 @@ class OutputFile:
         except OSError as why:
             raise _refused(self._path, why) from None
 
+    def settle(self) -> None:
+        """Flush the output; a regular file then is on the disk, and lacks only its name.
+
+        Raises:
+            OutputRefused: it cannot be written.
+            BrokenPipeError: the reader has closed the pipe.
+        """
+        self._flush()
+        try:
+            self._sync()
+        except OSError as why:
+            raise _refused(self._path, why) from None
+
     def finish(self) -> None:
-        """Flush the output; a regular file then is on the disk and has its name.
+        """Settle the output, and give a regular file its name.
 
         Raises:
             OutputExists: another process has made a file of this name meanwhile.
@@ -175,7 +188,7 @@ class OutputFile:
             BrokenPipeError: the reader has closed the pipe.
         """
         try:
-            self._file.flush()
+            self.settle()
             self._complete()
         except BrokenPipeError:
             raise
@@ -186,6 +199,9 @@ class OutputFile:
 
     def discard(self) -> None:
         """Remove the unfinished file of this run, if there is one."""
+
+    def _sync(self) -> None:
+        """Wait for a regular file to be on the disk."""
 
     def _complete(self) -> None:
         """Give a regular file its name after everything is written."""
@@ -245,8 +261,10 @@ class _RegularFile(OutputFile):
         self._unfinished.unlink(missing_ok=True)
         self._file.raw.close()
 
-    def _complete(self) -> None:
+    def _sync(self) -> None:
         os.fsync(self._file.fileno())
+
+    def _complete(self) -> None:
         if self._replaces:
             self._unfinished.replace(self._place)
             return
