@@ -19,13 +19,12 @@ from sinergi_consumers.archives.manifest import MOST_TEXT, ArchivedTree
 from sinergi_consumers.audit.evidence_collection import agreement_evidence
 from sinergi_consumers.audit.replay import Replay
 from sinergi_schemas import errors, topics
+from sinergi_schemas.kafka.ranges import CHUNK
 from sinergi_schemas.kafka.scan import PartitionScan
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from confluent_kafka import Message
 
     from sinergi_consumers.archives.manifest import Manifest
     from sinergi_consumers.archives.writer import ArchiveCustody, ArchiveWriter, PartitionWriter
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from sinergi_consumers.reading.source import TopicSource
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.agreements.model import Agreement
+    from sinergi_schemas.kafka.ranges import MessagePart
+    from sinergi_schemas.kafka.scan import OffsetReader
     from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.topics import Topic
 
@@ -115,7 +116,7 @@ class Archiving:
     def _add_statements(self, tp: TopicPartition, source: TopicSource) -> None:
         with self._writer.partition(tp) as member, source.open_scan(tp) as scan:
             low, high = scan.bounds()
-            self._add_rest(_WritingScan(scan, member, self._report), member, low, high)
+            self._add_rest(_writing(scan, tp, member, self._report), member, low, high)
 
     def _add_leaves(self, bus: Bus, topic: Topic, number: int) -> None:
         tp = TopicPartition(topic.name, number)
@@ -183,43 +184,42 @@ class _WritingSource:
         self, tp: TopicPartition, silent_seconds: float | None = None
     ) -> Iterator[PartitionScan]:
         with self.source.open_scan(tp, silent_seconds) as scan:
-            yield _WritingScan(scan, self.member, self.report)
+            yield _writing(scan, tp, self.member, self.report)
 
 
-class _WritingScan(PartitionScan):
-    """A scan that writes what it reads; see `PartitionWriter.add`."""
+def _writing(
+    scan: PartitionScan,
+    tp: TopicPartition,
+    member: PartitionWriter,
+    report: Callable[[int], None],
+) -> PartitionScan:
+    """A scan that writes what it reads; see `PartitionWriter.add`. It reads in this process."""
+    return PartitionScan(_WritingReader(scan.reader, member, report), tp)
+
+
+class _WritingReader:
+    """Reads ranges of offsets, and writes the messages to a member of the archive."""
 
     def __init__(
-        self, scan: PartitionScan, member: PartitionWriter, report: Callable[[int], None]
+        self, reader: OffsetReader, member: PartitionWriter, report: Callable[[int], None]
     ) -> None:
-        self._scan = scan
+        self._reader = reader
         self._member = member
         self._report = report
 
-    def bounds(self) -> tuple[int, int]:
-        return self._scan.bounds()
-
-    def read(self, start: int, end: int, most: int = _CHUNK) -> Iterator[list[Message]]:
-        for chunk in self._scan.read(start, end, most):
-            self._add(chunk)
-            yield chunk
+    def bounds(self, tp: TopicPartition) -> tuple[int, int]:
+        return self._reader.bounds(tp)
 
     def parts(
-        self, start: int, end: int, most: int = _CHUNK
-    ) -> Iterator[tuple[list[Message], bool]]:
-        for part, ends_chunk in self._scan.parts(start, end, most):
-            self._add(part)
-            yield part, ends_chunk
-
-    def find(self, index: int) -> int:
-        return self._scan.find(index)
+        self, ranges: Mapping[TopicPartition, range], most: int = CHUNK
+    ) -> Iterator[MessagePart]:
+        for part in self._reader.parts(ranges, most):
+            before = self._member.messages
+            self._member.add(part.messages)
+            self._report(self._member.messages - before)
+            yield part
 
     def drain_unreadable(self) -> list[Unreadable]:
-        found = self._scan.drain_unreadable()
+        found = self._reader.drain_unreadable()
         self._member.add_unreadable(found)
         return found
-
-    def _add(self, messages: list[Message]) -> None:
-        before = self._member.messages
-        self._member.add(messages)
-        self._report(self._member.messages - before)

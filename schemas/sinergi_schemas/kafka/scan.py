@@ -59,6 +59,11 @@ class PartitionScan:
         self._ahead = ahead
         self._unreadable: list[Unreadable] = []
 
+    @property
+    def reader(self) -> OffsetReader:
+        """What reads its messages."""
+        return self._reader
+
     def bounds(self) -> tuple[int, int]:
         """The first offset, and the end offset.
 
