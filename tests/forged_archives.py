@@ -31,15 +31,15 @@ def forge(
     """Write an archive again with other blocks and another manifest.
 
     Args:
-        change: changes the manifest last; members that it does not have any more are left out.
-        blocks: of these topic-partitions, in place of their own.
+        change: changes the manifest; members that it does not have any more are left out.
+        blocks: of these topic-partitions, in place of their own. They follow one another.
     """
     with ZipFile(source) as zipped:
         contents = {name: zipped.read(name) for name in zipped.namelist()}
     document: Document = json.loads(contents.pop(manifest.NAME))
+    change(document)
     for tp, others in (blocks or {}).items():
         contents[manifest.member_name(tp)] = _replaced(document, tp, others)
-    change(document)
     parts = [TopicPartition(each["topic"], each["partition"]) for each in document["partitions"]]
     known = {*map(manifest.member_name, parts)}
     contents = {

@@ -131,13 +131,19 @@ def restore(
         list[str] | None,
         typer.Argument(metavar="TOPIC", help="Without it, your event topics in the archive."),
     ] = None,
+    *,
+    broken: Annotated[
+        bool, typer.Option("--broken", help="Also topics that are not what their owner sealed.")
+    ] = False,
 ) -> None:
     """Write the messages of a lost topic from an archive back to the brokers.
 
     The topic has to be there and empty (`sinergi provision apply`), and no relay of its owner may
     run. What an earlier restore has written stays, and this one goes on after it; a topic with
-    other messages is refused, and nothing is written. Every leaf and every seal has the bytes and
-    the index that it had, so relay, materialisers and audits go on; offsets may be others.
+    other messages is refused, and nothing is written. So is an archive whose topic is not what its
+    owner sealed, by the keys of your own agreements: somebody may have changed it. Where the topic
+    itself was so before, --broken restores it all the same. Every leaf and every seal has the bytes
+    and the index that it had, so relay, materialisers and audits go on; offsets may be others.
     Timestamps are those of the archive if the topic has message.timestamp.type=CreateTime.
 
     An agency restores its own topics, as its producer, and its receipts topic, as its consumer.
@@ -149,13 +155,16 @@ def restore(
       sinergi archive restore transfer.zip
       sinergi archive restore transfer.zip sinergi.lapas-banyuwangi.transfer
     """
-    from sinergi.cli.archive_restore import restorable  # noqa: PLC0415 - has a producer
+    from sinergi.cli.archive_restore import check_sealed, restorable  # noqa: PLC0415 - has a producer
     from sinergi.restoring.running_relay import check_none_leads  # noqa: PLC0415 - as above
     from sinergi.restoring.topic_restoring import TopicRestoring  # noqa: PLC0415 - as above
 
     settings, opened = root.settings(), ArchiveFile(file)
-    check_agreements(opened, settings, settings.agreements())
+    agreements = settings.agreements()
+    check_agreements(opened, settings, agreements)
     chosen = restorable(opened, settings, topics or [])
+    if not broken:
+        check_sealed(opened, agreements, chosen)
     if settings.values.agency is not None and settings.values.producer.database is not None:
         check_none_leads(settings.producer_database)
     with message_progress("restoring") as progressed:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi.settings.model import BusRole
+from sinergi_consumers.archives.archive_source import ArchiveSource
+from sinergi_consumers.archives.manifest import is_event_topic
+from sinergi_consumers.audit.replay import Replay
+from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
-from sinergi_schemas.topics import receipts_topic
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.topics import Topic, receipts_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sinergi.settings.settings import Settings
     from sinergi_consumers.archives.archive_file import ArchiveFile
+    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.kafka import Connection
 
 
@@ -41,6 +47,30 @@ def restorable(
     if not chosen:
         raise errors.RestoreRefused(f"the archive has no event topic of {agency}")
     return {each: settings.connection(_role(each, agency)) for each in chosen}
+
+
+def check_sealed(archive: ArchiveFile, agreements: Agreements, topics: Iterable[str]) -> None:
+    """Refuse an archive whose event topics are not what their owners sealed.
+
+    Anybody may have made it: its digests are right then, and its seals are not.
+
+    Args:
+        topics: the names of those to restore.
+
+    Raises:
+        RestoreRefused: a topic is not what its owner sealed.
+        NotArchived: the archive lacks one of its partitions.
+        NotAgreed: no agreement covers one.
+    """
+    bus = Bus(ArchiveSource(archive), agreements, Catalog.shipped())
+    for name in filter(is_event_topic, topics):
+        replay = Replay(bus, Topic.parse(name))
+        for number in replay.partitions():
+            try:
+                replay.verify(number)
+            except errors.SealBroken as why:
+                hint = "Take another archive, or restore it as it is by --broken"
+                raise errors.RestoreRefused(f"{str(why).rstrip('.')}. {hint}") from None
 
 
 def _is_of(topic: str, agency: str) -> bool:

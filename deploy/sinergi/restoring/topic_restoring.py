@@ -96,9 +96,10 @@ class TopicRestoring:
         if count is None:
             what = f"{self._topic} is not on these brokers; `sinergi provision apply` makes it"
             raise errors.RestoreRefused(what)
-        if count < len(self._partitions):
+        needed = max(each.partition for each in self._partitions) + 1
+        if count < needed:
             what = f"{self._topic} has {counted(count, 'partition')}"
-            hint = f"the archive {len(self._partitions)}; delete it, and provision it again"
+            hint = f"the archive {needed}; delete it, and provision it again"
             raise errors.RestoreRefused(f"{what}, {hint}")
         for each in self._partitions:
             self._kept[each.tp] = self._compare(each)
@@ -157,12 +158,11 @@ class TopicRestoring:
 
     def _produce(self, producer: Producer, tp: TopicPartition, message: ArchivedMessage) -> None:
         kind, milliseconds = message.timestamp()
-        headers = headers_of(message)
         try:
             producer.produce(
                 *(tp.topic, message.value(), message.key(), tp.partition),
                 timestamp=milliseconds if kind else 0,
-                headers=[] if headers is None else [*headers],
+                headers=[*_headers(message)],
             )
         except KafkaException as why:
             raise translated(why, self._attempt) from None
@@ -208,5 +208,13 @@ class TopicRestoring:
 
 
 def _content(message: Message | ArchivedMessage) -> tuple[object, ...]:
-    headers = headers_of(message)
-    return message.key(), message.value(), None if headers is None else [*headers]
+    return message.key(), message.value(), _headers(message)
+
+
+def _headers(message: Message | ArchivedMessage) -> list[tuple[str, bytes | None]]:
+    """The headers as the client writes and reads them: it ends a name at a NUL.
+
+    None where a name is no text. Such a message is none of Sinergi's.
+    """
+    found = headers_of(message) or ()
+    return [(name.partition("\0")[0], value) for name, value in found]
