@@ -166,12 +166,12 @@ def test_the_page_never_heads_an_absence_proved(browser: Browser, folder: Path) 
     opened.fill("#keys", evidence_bundles.AGREEMENT.decode())
     opened.set_input_files("#file", str(VECTORS / "absence-signed.zip"))
     opened.wait_for_selector(".verdict.open")
-    told = opened.locator("main").text_content() or ""
-    assert "Stated and signed, not proved" in told
-    assert "no event matches in the 2 trees below" in told
-    assert "key: MUT/2" in told
-    assert f"Ditandatangani{evidence_bundles.READER.name}" in told
-    assert "Asia" not in told  # no event names a zone
+    shown = told(opened)
+    assert "Stated and signed, not proved" in shown
+    assert "no event matches in the 2 trees below" in shown
+    assert "key: MUT/2" in shown
+    assert f"Signed by{evidence_bundles.READER.name}" in shown
+    assert "Asia" not in shown  # no event names a zone
     context.close()
 
 
@@ -184,13 +184,88 @@ def test_the_page_shows_one_zone_and_names_another_agreement(
     opened.fill("#keys", evidence_bundles.AGREEMENT.decode() + "\n# another\n")
     opened.set_input_files("#file", str(VECTORS / "topics-left-out.zip"))
     opened.wait_for_selector(".verdict.proved")
-    told = opened.locator("main").text_content() or ""
-    assert "Asia/Jakarta (WIB, +07:00)" in told
-    assert "2026-03-09 08:30:00" in told
+    shown = told(opened)
+    assert "Asia/Jakarta (WIB, +07:00)" in shown
+    assert "2026-03-09 08:30:00" in shown
     assert "T01:30" not in (opened.locator("summary").first.text_content() or "")
-    assert f"SHA-256 {evidence_bundles.AGREEMENT_DIGEST} is the agreement under which" in told
-    assert "sinergi.bnnk-rekaan.seizure may not be read by the maker" in told
+    assert f"SHA-256 {evidence_bundles.AGREEMENT_DIGEST} adalah perjanjian dasar" in shown
+    assert "is the agreement under which events were published" in shown
+    assert "sinergi.bnnk-rekaan.seizure may not be read by the maker" in shown
     context.close()
+
+
+@pytest.fixture
+def opened(browser: Browser, folder: Path) -> Iterator[Page]:
+    """The page, with nothing in its fields."""
+    context = browser.new_context(offline=True)
+    found = context.new_page()
+    found.goto((folder / "verifier.html").as_uri())
+    yield found
+    context.close()
+
+
+def told(opened: Page) -> str:
+    return opened.locator("main").text_content() or ""
+
+
+def test_a_bundle_without_a_key_is_answered_with_what_is_missing(opened: Page) -> None:
+    opened.fill("#keys", "the agreement is in the other folder")
+    assert "There is no key in this text" in (opened.text_content("#count") or "")
+    opened.set_input_files("#file", str(VECTORS / "topics-left-out.zip"))
+    opened.wait_for_selector(".verdict.open")
+    assert "No key is given: paste the whole text of the agreement" in told(opened)
+    assert "whose key is not given" not in told(opened)
+
+
+def test_one_of_two_dropped_files_is_never_taken_for_both(opened: Page) -> None:
+    opened.fill("#keys", evidence_bundles.AGREEMENT.decode())
+    opened.set_input_files("#file", str(VECTORS / "topics-left-out.zip"))
+    opened.wait_for_selector(".verdict.proved")
+    dropped = opened.evaluate_handle(
+        "() => { const both = new DataTransfer();"
+        " for (const name of ['a.zip', 'b.zip']) both.items.add(new File(['a'], name));"
+        " return both; }"
+    )
+    opened.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+    opened.wait_for_selector(".verdict.open")
+    assert "Nothing was checked: drop one file only.a.zip, b.zip" in told(opened)
+    assert opened.locator(".verdict.proved").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("new File([], 'case.zip')", "it is empty"),
+        ("new File(['[parties]'], 'a.toml')", "it does not begin as a ZIP file"),
+        (
+            "{name: 'case.zip', size: 2 ** 33, slice: (from, to) => new Blob(['P'.repeat(to)])}",
+            "it has 8589934592 bytes, and a bundle has at most 268435456",
+        ),
+        (
+            "{name: 'case', size: 4096, slice: () => ({arrayBuffer: () => Promise.reject()})}",
+            "it is a folder, or was moved or changed",
+        ),
+    ],
+)
+def test_what_is_no_bundle_gets_its_reason_and_no_other_verdict(
+    opened: Page, file: str, expected: str
+) -> None:
+    opened.evaluate(f"() => take([{file}])")
+    opened.wait_for_selector(".verdict.open")
+    assert expected in told(opened)
+
+
+def test_the_verdict_is_of_the_file_that_was_chosen_last(opened: Page) -> None:
+    opened.fill("#keys", evidence_bundles.AGREEMENT.decode())
+    opened.evaluate(
+        "() => { const read = new Promise(resolve => { window.release = resolve; });"
+        " take([{name: 'early.zip', size: 9, slice: () => ({arrayBuffer: () => read})}]); }"
+    )
+    opened.set_input_files("#file", str(VECTORS / "topics-left-out.zip"))
+    opened.wait_for_selector(".verdict.proved")
+    opened.evaluate("async () => { release(new ArrayBuffer(9)); await sinergi.keysIn(''); }")
+    assert "topics-left-out.zip" in told(opened)
+    assert "early.zip" not in told(opened)
 
 
 def test_text_of_an_event_is_never_markup(browser: Browser, folder: Path) -> None:
