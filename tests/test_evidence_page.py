@@ -215,6 +215,8 @@ def test_a_bundle_without_a_key_is_answered_with_what_is_missing(opened: Page) -
     opened.wait_for_selector(".verdict.open")
     assert "No key is given: paste the whole text of the agreement" in told(opened)
     assert "whose key is not given" not in told(opened)
+    assert "no other event matches" in told(opened)
+    assert "0 trees" not in told(opened)
 
 
 def test_one_of_two_dropped_files_is_never_taken_for_both(opened: Page) -> None:

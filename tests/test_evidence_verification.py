@@ -202,6 +202,18 @@ def test_the_keys_of_an_agreement_suffice(tmp_path: Path, capsys: Any) -> None:
     assert "verdict: proved: 2 events of 2 topic-partitions" in shown.err
 
 
+def test_without_a_key_it_says_how_to_give_one_and_not_that_nothing_matches(
+    tmp_path: Path, capsys: Any
+) -> None:
+    bundle = tmp_path / "case.zip"
+    bundle.write_bytes(evidence_bundles.bundle())
+    assert run(["evidence", "verify", str(bundle)]) == 2
+    shown = capsys.readouterr().err
+    assert "no key was given: give your own copy of the agreement by --agreement" in shown
+    assert "not proved: that no other event matches" in shown
+    assert "whose key is not given" not in shown
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -279,6 +291,8 @@ def test_keys_are_given_by_themselves_or_as_a_file(tmp_path: Path, capsys: Any) 
         (["case.zip", "--key", "case.zip"], "case.zip is not text in UTF-8"),
         (["case.zip", "--key", "words.txt"], "words.txt, line 1, is not a public key"),
         (["case.zip", "--agreement", "words.txt"], "words.txt"),
+        (["case.zip", "--key", "pks.toml"], "pks.toml is an agreement; give it by --agreement"),
+        (["empty.zip"], "The file is not an evidence bundle: it is empty"),
         (["words.txt"], "The file is not an evidence bundle: it does not begin as a ZIP file"),
     ],
 )
@@ -292,6 +306,8 @@ def test_a_wrong_argument_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     Path("case.zip").write_bytes(evidence_bundles.bundle() + b"\xff")
     Path("words.txt").write_text("some words\n", encoding="utf-8")
+    Path("empty.zip").touch()
+    Path("pks.toml").write_bytes(evidence_bundles.AGREEMENT)
     assert run(["evidence", "verify", *arguments]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""

@@ -193,7 +193,9 @@ def verify(
     trusted = TrustedKeys(_keys(keys or []), known)
     verdict = verified(_bundle(file), trusted)
     held = None if known is None else known.versions
-    raise typer.Exit(evidence_verdict.show(verdict, held, as_json=as_json))
+    has_keys = bool(keys or agreements)
+    status = evidence_verdict.show(verdict, held, has_keys=has_keys, as_json=as_json)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -273,6 +275,8 @@ def _keys_in(path: Path) -> Iterator[VerifyingKey]:
         raise errors.TrustRefused(what) from None
     except UnicodeDecodeError:
         raise errors.TrustRefused(f"{path} is not text in UTF-8") from None
+    if any(line.startswith("[parties.") for line in lines):
+        raise errors.TrustRefused(f"{path} is an agreement; give it by --agreement")
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:

@@ -27,7 +27,7 @@ _COLUMNS = (
     TableColumn("record"),
     TableColumn("rev.", ColumnKind.NUMBER),
     TableColumn("action"),
-    TableColumn("receipts, signed at", ColumnKind.PROSE),
+    TableColumn("receipts, by the reader's clock", ColumnKind.PROSE),
 )
 _STYLES = {
     Conclusion.PROVED: "bold green",
@@ -35,14 +35,19 @@ _STYLES = {
     Conclusion.ATTESTED: "bold yellow",
     Conclusion.NOT_PROVED: "bold yellow",
 }
+_NO_KEY = "no key was given: give your own copy of the agreement by --agreement, or keys by --key"
 _STATUSES = {True: ExitStatus.SUCCESS, False: ExitStatus.NEGATIVE, None: ExitStatus.ERROR}
 
 
-def show(verdict: EvidenceVerdict, held: frozenset[str] | None, *, as_json: bool) -> ExitStatus:
+def show(
+    verdict: EvidenceVerdict, held: frozenset[str] | None, *, has_keys: bool, as_json: bool
+) -> ExitStatus:
     """Show what was found out.
 
     Args:
         held: the SHA-256 of each agreement that was given; None if none was.
+        has_keys: whether any key was given. Without one, no signature can be checked, and they are
+            not named one by one.
 
     Returns:
         The exit status of the command.
@@ -62,8 +67,11 @@ def show(verdict: EvidenceVerdict, held: frozenset[str] | None, *, as_json: bool
         terminal.note(line, "bold yellow")
     for each in verdict.disproved:
         terminal.note(f"sinergi: disproved: {each}")
-    for each in verdict.unchecked:
-        terminal.note(f"sinergi: not checked: {each}")
+    if has_keys:
+        for each in verdict.unchecked:
+            terminal.note(f"sinergi: not checked: {each}")
+    else:
+        terminal.note(f"sinergi: {_NO_KEY}", "bold yellow")
     terminal.note(f"verdict: {_sentence(verdict)}", _STYLES[verdict.conclusion])
     return _STATUSES[verdict.is_proved]
 
@@ -106,7 +114,7 @@ def _named(verdict: EvidenceVerdict) -> Counter[str]:
 
 def _stated(verdict: EvidenceVerdict) -> str:
     """What the maker states, and who has signed it."""
-    what = "that no other event matches" if verdict.events else "that no event matches"
+    what = "that no other event matches" if verdict.event_count else "that no event matches"
     whose = f"{what}; this and what was looked for are statements of the maker"
     if verdict.signed_by:
         return f"{whose}, signed by {', '.join(verdict.signed_by)}"

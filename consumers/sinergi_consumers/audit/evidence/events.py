@@ -36,6 +36,7 @@ class EventChecks(BundleChecks):
             notes: the checkpoint of each tree.
         """
         found = {each.place for each in files.values() if each.kind == "leaf"}
+        self.verdict.event_count = len(found)
         receipts: dict[EvidencePlace, list[PlacedFile]] = {each: [] for each in found}
         for path, each in files.items():
             if each.kind in ("document", "proof", "receipt"):

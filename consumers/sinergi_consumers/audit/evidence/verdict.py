@@ -78,6 +78,7 @@ class EvidenceVerdict:
         digest: the SHA-256 of the file, in hex.
         disproved: what is wrong, by file. Empty if nothing is.
         unchecked: what could not be checked, by file, as for a missing key.
+        event_count: how many events the bundle has, proved or not.
         events: the events that are proved.
         trees: the topic-partitions that are proved.
         custody: who made the bundle, when and why: a statement of its maker.
@@ -89,6 +90,7 @@ class EvidenceVerdict:
     digest: str
     disproved: list[BundleProblem] = field(default_factory=list)
     unchecked: list[BundleProblem] = field(default_factory=list)
+    event_count: int = 0
     events: list[ProvedEvent] = field(default_factory=list)
     trees: list[ProvedTree] = field(default_factory=list)
     custody: Mapping[str, Any] = field(default_factory=dict)

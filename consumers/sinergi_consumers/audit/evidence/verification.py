@@ -68,14 +68,16 @@ def verify(data: bytes, trusted: TrustedKeys) -> EvidenceVerdict:
 
 
 def check_kind(begin: bytes) -> None:
-    """Refuse an archive of topics, which may be larger than any bundle.
+    """Refuse an empty file, and an archive of topics, which may be larger than any bundle.
 
     Args:
         begin: the first bytes of a file.
 
     Raises:
-        BundleRefused: they are those of an archive.
+        BundleRefused: there are none, or they are those of an archive.
     """
+    if not begin:
+        raise errors.BundleRefused("it is empty", "Copy it again, whole")
     if begin.startswith(_ZIP) and begin.startswith(_ARCHIVE, _FIRST_NAME):
         what = "it is an archive of topics, which `sinergi archive show` shows"
         remedy = "`sinergi replay --archive FILE` verifies its topics"
