@@ -267,5 +267,5 @@ def _report(text: str, why: Exception | None = None) -> None:
         structlog.get_logger().error(text, **known, **trace)
         return
     if why is not None and _invocation.debug:
-        terminal.note_lines("".join(traceback.format_exception(why)).rstrip("\n"))
+        terminal.note_traceback("".join(traceback.format_exception(why)).rstrip("\n"))
     terminal.note_lines(f"sinergi: {text}")

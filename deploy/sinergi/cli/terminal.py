@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
@@ -37,6 +38,8 @@ Row = TypeVar("Row", bound=NamedTuple)
 
 _COLUMNS = 100  # of a table in a file or a pipe, where nothing says how wide it may be
 _FEWEST_COLUMNS = 20
+_COMMAND = re.compile(r"`[^`]*`")
+_JOIN = "\ue000"  # in place of a space, at which no line ends; a plain text has no such character
 
 
 class StandardError(io.TextIOBase):
@@ -99,24 +102,26 @@ def _unwritable(descriptor: int, name: str) -> TextIOWrapper:
 
 
 def show_line(text: str, style: str = "") -> None:
-    """Write a line to standard output; on a terminal it is broken between words."""
+    """Write a line to standard output.
+
+    It is broken between words where something says how wide the output is: a terminal or COLUMNS.
+    """
     console = _console()
-    if not console.is_terminal:
+    if not (console.is_terminal or _has_columns()):
         _write(f"{plain(text)}\n")
         return
-    from sinergi.cli.tables import TableCell, wrapped  # noqa: PLC0415 - only for people
+    from sinergi.cli.tables import TableCell  # noqa: PLC0415 - only for people
 
-    for each in wrapped(plain(text), console.width):
+    for each in _broken(plain(text), console):
         _show(console, [TableCell(each, style)])
 
 
 def note(text: str, style: str = "") -> None:
-    """Write a line to standard error; a style shows on a terminal."""
-    if style and sys.stderr.isatty():
-        with standard_error.tolerating():
-            _console(stderr=True).print(plain(text), style=style, soft_wrap=True)
-    else:
-        standard_error.write(f"{plain(text)}\n")
+    """Write a line to standard error; on a terminal it has a style and is broken between words.
+
+    In a pipe it stays whole, whatever COLUMNS says: programs and `grep` read it there.
+    """
+    _note_line(plain(text), style)
 
 
 def warn(text: str) -> None:
@@ -127,8 +132,33 @@ def warn(text: str) -> None:
 
 
 def note_lines(text: str) -> None:
-    """Write an error, which may have several lines, to standard error."""
+    """Write an error, which may have several lines, to standard error; each as `note` does."""
+    for each in plain_lines(text).split("\n"):
+        _note_line(each, "")
+
+
+def note_traceback(text: str) -> None:
+    """Write a traceback to standard error, as Python has laid it out."""
     standard_error.write(f"{plain_lines(text)}\n")
+
+
+def _note_line(text: str, style: str) -> None:
+    if not sys.stderr.isatty():
+        standard_error.write(f"{text}\n")
+        return
+    console = _console(stderr=True)
+    with standard_error.tolerating():
+        for each in _broken(text, console):
+            console.print(each, style=style or None, soft_wrap=True)
+
+
+def _broken(text: str, console: Console) -> list[str]:
+    """The lines of a plain text. A command between backquotes stays whole, so that it is copied."""
+    from sinergi.cli.tables import wrapped  # noqa: PLC0415 - only for people
+
+    joined = _COMMAND.sub(lambda found: found[0].replace(" ", _JOIN), text)
+    lines = wrapped(joined, max(_FEWEST_COLUMNS, console.width))
+    return [each.replace(_JOIN, " ") for each in lines]
 
 
 def show_text(text: str) -> None:
@@ -163,7 +193,7 @@ def show_table(
     from sinergi.cli.tables import laid_out  # noqa: PLC0415 - only where there is a table
 
     console = _console()
-    is_known = console.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
+    is_known = console.is_terminal or _has_columns()
     width = max(_FEWEST_COLUMNS, console.width) if is_known else _COLUMNS
     if whole_in_pipe and not console.is_terminal:
         width = sys.maxsize
@@ -248,6 +278,10 @@ def _discard(stream: TextIO, real: TextIO | None) -> None:
         os.close(null)
         with suppress(OSError):
             stream.flush()
+
+
+def _has_columns() -> bool:
+    return os.environ.get("COLUMNS", "").isdecimal()
 
 
 def _console(*, stderr: bool = False) -> Console:
