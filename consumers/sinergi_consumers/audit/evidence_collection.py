@@ -21,7 +21,7 @@ from sinergi_consumers.audit.evidence.composition import (
 )
 from sinergi_consumers.audit.evidence.places import EvidencePlace
 from sinergi_consumers.audit.evidence.readable import SealedLeaf
-from sinergi_consumers.audit.evidence.report.contents import AT_THE_LATEST, FIRST
+from sinergi_consumers.audit.evidence.report.wording import AT_THE_LATEST, FIRST
 from sinergi_consumers.audit.evidence.trees import ConsistencyProof
 from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.audit.statements import HEADS, RECEIPT
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sinergi_consumers.audit.event_filter import ReplayFilter
+    from sinergi_consumers.audit.evidence.report.wording import Wording
     from sinergi_consumers.audit.records.possession import ReceiptTable
     from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_consumers.audit.statements import SignedStatement
@@ -104,7 +105,7 @@ class _HeldReceipt(NamedTuple):
     size: int
     root: bytes
     note: str
-    how: str
+    how: Wording
 
 
 class EvidenceAudit(Audit):

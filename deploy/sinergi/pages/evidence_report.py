@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sinergi.pages import rendering
 from sinergi_consumers.audit.evidence.report import wording
-from sinergi_consumers.audit.evidence.report.plot import WIDTH, plot_of
+from sinergi_consumers.audit.evidence.report.plot import NARROW, WIDE, plot_of
 
 if TYPE_CHECKING:
     from sinergi_consumers.audit.evidence.report.contents import EvidenceReport
@@ -17,8 +17,10 @@ def html_of(report: EvidenceReport) -> bytes:
     return rendering.page(
         "evidence.html.jinja",
         report=report,
-        plot=plot_of(report.timeline),
-        width=WIDTH,
+        plots={
+            "wide": plot_of(report.timeline, WIDE),
+            "narrow": plot_of(report.timeline, NARROW),
+        },
         wording=wording,
         moment=report.zone.shown,
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.audit.evidence.places import EvidencePlace
     from sinergi_consumers.audit.evidence.readable import SealedLeaf
+    from sinergi_consumers.audit.evidence.report.wording import Wording
     from sinergi_consumers.audit.evidence.trees import ConsistencyProof
     from sinergi_schemas.catalog import Schema
     from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
@@ -39,7 +40,7 @@ class EventEvidence(NamedTuple):
     event: Mapping[str, Any]
     proof: Proof
     receipts: Mapping[str, Proof]
-    sources: Mapping[str, str] = MappingProxyType({})
+    sources: Mapping[str, Wording] = MappingProxyType({})
 
 
 class TreeEvidence(NamedTuple):

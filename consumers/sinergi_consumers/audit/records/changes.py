@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # Each revision has these of its own. Whatever shows the revision shows them beside the changes.
 OF_REVISION = frozenset({"event_id", "agency", "record_id", "revision", "action", "recorded_at"})
-# How a time is stored, which says nothing about the time that is shown.
 _AS_STORED = "; microseconds since 1970 in UTC"
 
 
@@ -94,6 +93,18 @@ def _code_list(node: AvroType) -> type[codes.Code] | None:
     return kind if isinstance(kind, type) and issubclass(kind, codes.Code) else None
 
 
+def shown_code(node: AvroType, symbol: str) -> str:
+    """A symbol with its meaning; only the symbol if its enum is no code list."""
+    kind = _code_list(node)
+    meaning = code_meaning(kind, symbol) if kind else ""
+    return f"{symbol} ({meaning})" if meaning else symbol
+
+
+def shown_doc(doc: str) -> str:
+    """The meaning of a field, without how a time is stored: that is not how it is shown."""
+    return doc.replace(_AS_STORED, "")
+
+
 def _said(event: Mapping[str, Any], schema: Schema) -> dict[str, str]:
     zone = event.get("zone")
     return {
@@ -138,14 +149,12 @@ def _text(value: Any, node: AvroType, zone: object) -> str:
         case bytes():
             return value.hex()
         case _:
-            kind = _code_list(node)
-            meaning = code_meaning(kind, value) if kind else ""
-            return f"{value} ({meaning})" if meaning else str(value)
+            return shown_code(node, str(value))
 
 
 def _meanings(schema: Schema) -> dict[str, FieldMeaning]:
     return {
-        each.path: FieldMeaning(each.doc.replace(_AS_STORED, ""), each.protected)
+        each.path: FieldMeaning(shown_doc(each.doc), each.protected)
         for each in described_fields(schema.event)
     }
 

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi_consumers.audit.evidence.case_zone import CaseZone
 from sinergi_consumers.audit.evidence.omissions import looked_for
-from sinergi_schemas.avro_types.nodes import ArrayType, OptionalType, RecordType
+from sinergi_consumers.audit.evidence.report import wording
+from sinergi_consumers.audit.evidence.report.wording import AT_THE_LATEST
+from sinergi_consumers.audit.records.changes import shown_code, shown_doc
+from sinergi_schemas.avro_types.nodes import (
+    ArrayType,
+    EnumType,
+    LogicalType,
+    OptionalType,
+    RecordType,
+)
+from sinergi_schemas.codes import Action
 from sinergi_schemas.plain_text import plain
 from sinergi_schemas.seal.checkpoint import parse_receipt
 from sinergi_schemas.seal.keys import cosigned_at
@@ -27,12 +37,10 @@ if TYPE_CHECKING:
         TreeEvidence,
     )
     from sinergi_consumers.audit.evidence.omissions import SearchStatement
+    from sinergi_consumers.audit.evidence.report.wording import Wording
     from sinergi_schemas.avro_types.nodes import AvroType
     from sinergi_schemas.catalog import Schema
     from sinergi_schemas.seal.proof import Proof
-
-AT_THE_LATEST = "at the latest · paling lambat"
-FIRST = "first receipt · tanda terima pertama"
 
 
 class ReportedField(NamedTuple):
@@ -53,7 +61,7 @@ class KnownBy(NamedTuple):
 
     database: str
     at: datetime | None
-    how: str
+    how: Wording
 
 
 class ReportedEvent(NamedTuple):
@@ -151,11 +159,11 @@ def report_of(contents: BundleContents) -> EvidenceReport:
         tuple(each.public.name for each in contents.signers),
         tuple(_unsearched(contents.left_out)),
         (
-            ("Made by · Dibuat oleh", plain(str(stated["made_by"]))),
-            ("Made at · Dibuat pada", plain(zone.shown_text(str(stated["made_at"])))),
-            ("Why · Keperluan", plain(str(stated["why"]))),
-            ("Looked for · Dicari", plain(looked_for(contents.asked_for))),
-            ("Software · Perangkat lunak", plain(str(stated.get("software", "")))),
+            (str(wording.MADE_BY), plain(str(stated["made_by"]))),
+            (str(wording.MADE_AT), plain(zone.shown_text(str(stated["made_at"])))),
+            (str(wording.WHY), plain(str(stated["why"]))),
+            (str(wording.LOOKED_FOR), plain(looked_for(contents.asked_for))),
+            (str(wording.SOFTWARE), plain(str(stated.get("software", "")))),
         ),
         tuple(events),
         tuple(sorted(_moments(events), key=lambda each: each.at)),
@@ -180,18 +188,18 @@ def _event(event: EventEvidence, schema: Schema, zone: CaseZone) -> ReportedEven
     return ReportedEvent(
         plain(str(said["record_id"])),
         int(said["revision"]),
-        str(said["action"]),
+        shown_action(str(said["action"])),
         topic.agency,
         topic.event_type,
         zone.local(datetime.fromisoformat(str(said["occurred_at"]))),
         zone.local(datetime.fromisoformat(str(said["recorded_at"]))),
-        f"{event.place.tp}, leaf {event.place.leaf}",
-        tuple(_fields(said, schema.event, "")),
+        f"{event.place.tp}, daun · leaf {event.place.leaf}",
+        tuple(_fields(said, schema.event, "", zone)),
         tuple(known),
     )
 
 
-def _known(name: str, proof: Proof, how: str, zone: CaseZone) -> KnownBy:
+def _known(name: str, proof: Proof, how: Wording, zone: CaseZone) -> KnownBy:
     """The time in a receipt that was verified when it was collected."""
     database = name.partition("/")[2]
     signed = [
@@ -215,24 +223,45 @@ def _moments(events: Sequence[ReportedEvent]) -> Iterator[TimelineMoment]:
                 yield TimelineMoment(known.at, "received", *what, known.database)
 
 
-def _fields(value: Mapping[str, Any], record: RecordType, above: str) -> Iterator[ReportedField]:
+def shown_action(symbol: str) -> str:
+    """What an event does to its record, with the Indonesian term where there is one."""
+    term = next((each.indonesian for each in Action if each == symbol), "")
+    return f"{symbol} ({term})" if term else symbol
+
+
+def _fields(
+    value: Mapping[str, Any], record: RecordType, above: str, zone: CaseZone
+) -> Iterator[ReportedField]:
     """The fields that have a value, with those of nested records below them."""
     for each in record.fields:
-        yield from _values(value[each.name], each.type, f"{above}{each.name}", each.doc)
+        path, meaning = f"{above}{each.name}", shown_doc(each.doc)
+        yield from _values(value[each.name], each.type, path, meaning, zone)
 
 
-def _values(value: Any, node: AvroType, path: str, meaning: str) -> Iterator[ReportedField]:
+def _values(
+    value: Any, node: AvroType, path: str, meaning: str, zone: CaseZone
+) -> Iterator[ReportedField]:
     match node:
         case OptionalType(value=inner):
             if value is not None:
-                yield from _values(value, inner, path, meaning)
+                yield from _values(value, inner, path, meaning, zone)
         case RecordType():
-            yield from _fields(value, node, f"{path}.")
+            yield from _fields(value, node, f"{path}.", zone)
         case ArrayType(items=items):
             for number, each in enumerate(value, 1):
-                yield from _values(each, items, f"{path} {number}", meaning)
+                yield from _values(each, items, f"{path} {number}", meaning, zone)
         case _:
-            yield ReportedField(path, plain(meaning), plain(str(value)))
+            yield ReportedField(path, plain(meaning), plain(_text(value, node, zone)))
+
+
+def _text(value: Any, node: AvroType, zone: CaseZone) -> str:
+    match node:
+        case LogicalType(kind="timestamp-micros"):
+            return f"{zone.shown_text(str(value))} ({value})"
+        case EnumType():
+            return shown_code(node, str(value))
+        case _:
+            return str(value)
 
 
 def _trees(contents: BundleContents, zone: CaseZone) -> Iterator[ReportedTree]:
@@ -247,9 +276,9 @@ def _heads(contents: BundleContents, tree: TreeEvidence, zone: CaseZone) -> str:
     """When the owner signed its heads, and how many leaves they state."""
     note = contents.heads.get(tree.tp.event_topic.agency)
     if note is None:
-        return "none · tidak ada"
+        return str(wording.NO_HEADS)
     _, time, *lines = parse_note(note).text.splitlines()
     stated = [line.split(" ")[1] for line in lines if line.startswith(f"{tree.tp} ")]
     if not stated:
-        return "none · tidak ada"
-    return f"{stated[0]} leaves · daun, signed · ditandatangani {zone.shown_posix(int(time))}"
+        return str(wording.NO_HEADS)
+    return f"{stated[0]} daun · leaves, ditandatangani · signed {zone.shown_posix(int(time))}"

@@ -10,11 +10,30 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.audit.evidence.report.contents import TimelineMoment
 
-WIDTH = 960
-_LEFT, _RIGHT, _TOP, _ROW, _BOTTOM = 190, 30, 14, 34, 40
+_TOP, _ROW, _BOTTOM = 14, 34, 40
 _MOST_ROWS = 40
-_TICKS = 4
-_LONGEST_LABEL = 24
+
+
+class PlotSize(NamedTuple):
+    """How wide a plot is.
+
+    Attributes:
+        left, right: the room beside the rows.
+        ticks: into how many parts the times below divide it.
+        label: the most characters of the name of a row.
+    """
+
+    width: int
+    left: int
+    right: int
+    ticks: int
+    label: int
+
+
+WIDE = PlotSize(960, 190, 30, 4, 24)
+"""For paper, and for a screen."""
+NARROW = PlotSize(360, 126, 16, 1, 16)
+"""For a telephone."""
 
 
 class PlotMark(NamedTuple):
@@ -46,6 +65,7 @@ class TimePlot(NamedTuple):
         omitted: how many records have no row, since there are too many.
     """
 
+    width: int
     height: int
     left: int
     right: int
@@ -55,7 +75,7 @@ class TimePlot(NamedTuple):
     omitted: int
 
 
-def plot_of(timeline: Sequence[TimelineMoment]) -> TimePlot | None:
+def plot_of(timeline: Sequence[TimelineMoment], size: PlotSize = WIDE) -> TimePlot | None:
     """The plot of a timeline; None if nothing is on it."""
     if not timeline:
         return None
@@ -63,11 +83,11 @@ def plot_of(timeline: Sequence[TimelineMoment]) -> TimePlot | None:
     shown = {name: number for number, name in enumerate(records[:_MOST_ROWS])}
     first, last = timeline[0].at, timeline[-1].at
     span = max((last - first).total_seconds(), 1.0)
-    room = WIDTH - _LEFT - _RIGHT
+    room = size.width - size.left - size.right
     bottom = _TOP + _ROW * len(shown)
 
     def across(seconds: float) -> float:
-        return round(_LEFT + room * seconds / span, 1)
+        return round(size.left + room * seconds / span, 1)
 
     marks = [
         PlotMark(
@@ -82,18 +102,19 @@ def plot_of(timeline: Sequence[TimelineMoment]) -> TimePlot | None:
     ]
     ticks = [
         PlotLabel(
-            across(span * number / _TICKS),
+            across(span * number / size.ticks),
             bottom + 22,
-            (first + timedelta(seconds=span * number / _TICKS)).strftime("%Y-%m-%d %H:%M"),
+            (first + timedelta(seconds=span * number / size.ticks)).strftime("%Y-%m-%d %H:%M"),
         )
-        for number in range(_TICKS + 1)
+        for number in range(size.ticks + 1)
     ]
     return TimePlot(
+        size.width,
         bottom + _BOTTOM,
-        _LEFT,
-        WIDTH - _RIGHT,
+        size.left,
+        size.width - size.right,
         tuple(
-            PlotLabel(_LEFT - 10, _TOP + _ROW * number + _ROW / 2, _shortened(name))
+            PlotLabel(size.left - 16, _TOP + _ROW * number + _ROW / 2, _shortened(name, size.label))
             for name, number in shown.items()
         ),
         tuple(ticks),
@@ -102,5 +123,5 @@ def plot_of(timeline: Sequence[TimelineMoment]) -> TimePlot | None:
     )
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -8,20 +8,8 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 from fpdf.fonts import FontFace
 
-from sinergi_consumers.audit.evidence.report.plot import WIDTH, plot_of
-from sinergi_consumers.audit.evidence.report.wording import (
-    ABSENT,
-    CHOSEN,
-    FOR_READING,
-    INCOMPLETE,
-    KINDS,
-    KNOWN,
-    PROVED,
-    REASONS,
-    RECEIPTS,
-    SIGNED,
-    UNSIGNED,
-)
+from sinergi_consumers.audit.evidence.report import wording
+from sinergi_consumers.audit.evidence.report.plot import plot_of
 from sinergi_schemas.plain_text import encodable
 
 if TYPE_CHECKING:
@@ -44,24 +32,28 @@ def pdf_of(report: EvidenceReport, made_at: datetime) -> bytes:
     if report.events:
         pdf.events(report)
     else:
-        pdf.heading(
-            "Stated, not proved: no event matches"
-            " · Dinyatakan, tidak terbukti: tidak ada yang cocok"
-        )
-        pdf.statement(ABSENT)
-    pdf.heading("Searched trees · Pohon yang ditelusuri")
-    head = ("topic and partition", "leaves", "matching", "heads", "root")
+        pdf.heading(str(wording.ABSENCE))
+        pdf.statement(wording.ABSENT)
+    pdf.heading("Pohon yang ditelusuri · Searched trees")
+    pdf.statement(wording.TREES)
+    head = (
+        "topik, partisi · topic, partition",
+        "daun · leaves",
+        "cocok · matching",
+        "jumlah dari pemilik · heads of the owner",
+        "akar · root",
+    )
     rows = [
         (each.name, str(each.leaves), str(each.matching), each.heads, each.root)
         for each in report.trees
     ]
     pdf.rows(head, rows, (30, 10, 12, 25, 35))
     pdf.unsearched(report)
-    pdf.heading("Agreements · Perjanjian")
+    pdf.heading("Perjanjian · Agreements")
     for digest in report.agreements:
         pdf.paragraph(f"SHA-256 {digest}")
-    pdf.heading("What this proves, and what not · Apa yang terbukti, dan apa yang tidak")
-    pdf.statement(PROVED)
+    pdf.heading("Apa yang terbukti, dan apa yang tidak · What this proves, and what not")
+    pdf.statement(wording.PROVED)
     return bytes(pdf.output())
 
 
@@ -71,7 +63,7 @@ class _ReportPdf(FPDF):
     def __init__(self, made_at: datetime) -> None:
         super().__init__(format="A4")
         self.set_creation_date(made_at)
-        self.set_title("Evidence · Bukti")
+        self.set_title("Bukti · Evidence")
         self.set_auto_page_break(auto=True, margin=18)
         self.set_font(_FONT, size=9)
         self.set_text_color(*_INK)
@@ -97,10 +89,10 @@ class _ReportPdf(FPDF):
         self._write(text, 4.5)
         self.ln(1)
 
-    def statement(self, wording: Wording) -> None:
+    def statement(self, told: Wording) -> None:
         """A statement in both languages."""
-        self.paragraph(wording.english)
-        self.paragraph(wording.indonesian)
+        self.paragraph(told.indonesian)
+        self.paragraph(told.english)
 
     def _write(self, text: str, height: float) -> None:
         self.multi_cell(0, height, encodable(text, "latin-1"), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
@@ -125,32 +117,32 @@ class _ReportPdf(FPDF):
 
     def title_page(self, report: EvidenceReport) -> None:
         """What the document is, who made it, and the plot."""
-        self.heading("Evidence · Bukti", 18)
+        self.heading("Bukti · Evidence", 18)
         self.paragraph(report.bus)
-        self.statement(FOR_READING)
-        self.heading("Stated by the maker, not proved · Pernyataan pembuat, bukan bukti")
+        self.statement(wording.FOR_READING)
+        self.heading(str(wording.STATED))
         for label, text in report.stated:
             self.paragraph(f"{label}: {text}")
-        self.paragraph(f"All times on these pages · Semua waktu: {report.zone}")
-        self.statement(SIGNED if report.signers else UNSIGNED)
+        self.paragraph(f"{wording.ALL_TIMES}: {report.zone}; {wording.AS_SEALED}")
+        self.statement(wording.SIGNED if report.signers else wording.UNSIGNED)
         for name in report.signers:
             self.paragraph(name)
         if report.events:
-            self.statement(CHOSEN)
+            self.statement(wording.CHOSEN)
         if any(each.is_failure for each in report.unsearched):
-            self.statement(INCOMPLETE)
+            self.statement(wording.INCOMPLETE)
         plot = plot_of(report.timeline)
         if plot is not None:
-            self.heading("At a glance · Sekilas")
+            self.heading("Sekilas · At a glance")
             self._draw(plot)
 
     def events(self, report: EvidenceReport) -> None:
         """The timeline, who had which event, and all values of the events."""
-        self.heading("Timeline · Garis waktu")
+        self.heading("Garis waktu · Timeline")
         rows = [
             (
                 report.zone.shown(each.at),
-                KINDS[each.kind],
+                str(wording.KINDS[each.kind]),
                 each.record,
                 f"{each.revision} {each.action}",
                 each.clock,
@@ -158,53 +150,64 @@ class _ReportPdf(FPDF):
             for each in report.timeline
         ]
         self.rows(
-            ("time", "what", "record", "revision", "by the clock of"), rows, (24, 30, 20, 18, 22)
+            (
+                "waktu · time",
+                "kejadian · what",
+                "catatan · record",
+                "revisi · revision",
+                "menurut jam · by the clock of",
+            ),
+            rows,
+            (22, 32, 20, 16, 27),
         )
-        self.heading(f"{KNOWN.english} · {KNOWN.indonesian}")
-        self.statement(RECEIPTS)
+        self.heading(str(wording.KNOWN))
+        self.statement(wording.RECEIPTS)
         known = [
             (
                 event.record,
                 f"{event.revision} {event.action}",
                 each.database,
                 report.zone.shown(each.at),
-                each.how,
+                str(each.how),
             )
             for event in report.events
             for each in event.known_by
         ]
         if known:
-            head = ("record", "revision", "database", "signed at", "")
-            self.rows(head, known, (20, 18, 25, 24, 25))
+            head = (
+                "catatan · record",
+                "revisi · revision",
+                "basis data · database",
+                "ditandatangani penerima · signed by the reader",
+                "",
+            )
+            self.rows(head, known, (20, 16, 27, 24, 25))
         else:
-            self.paragraph("no receipt is in this file · tidak ada tanda terima dalam berkas ini")
+            self.paragraph(str(wording.NO_RECEIPT))
         for number, event in enumerate(report.events, 1):
             self.heading(f"{number}. {event.record}, {event.revision} {event.action}", 10)
             self.paragraph(event.place)
             self.rows(
-                ("field", "value", "meaning"),
+                ("kolom · field", "isi · value", "arti · meaning"),
                 [(each.path, each.value, each.meaning) for each in event.fields],
                 (25, 35, 50),
             )
 
     def unsearched(self, report: EvidenceReport) -> None:
         """What was not searched."""
-        self.heading("Not searched · Tidak ditelusuri")
+        self.heading("Tidak ditelusuri · Not searched")
         if not report.unsearched:
-            self.paragraph("nothing that the agreements name · tidak ada, menurut perjanjian")
+            self.paragraph(str(wording.NOTHING_LEFT_OUT))
             return
         rows = [
-            (
-                each.name,
-                f"{REASONS[each.reason].english} · {REASONS[each.reason].indonesian}",
-                each.detail,
-            )
+            (each.name, str(wording.REASONS[each.reason]), each.detail)
             for each in report.unsearched
         ]
-        self.rows(("topic or partition", "why", ""), rows, (35, 40, 35))
+        head = ("topik atau partisi · topic or partition", "sebab · why", "")
+        self.rows(head, rows, (35, 40, 35))
 
     def _draw(self, plot: TimePlot) -> None:
-        scale = self.epw / WIDTH
+        scale = self.epw / plot.width
         if self.will_page_break(plot.height * scale):
             self.add_page()
         left, top = self.l_margin, self.get_y()
@@ -217,24 +220,26 @@ class _ReportPdf(FPDF):
             self.cell(row.x * scale, 4, encodable(row.text, "latin-1"), align="R")
         for tick in plot.ticks:
             self.set_font(_FONT, size=6)
-            self.set_xy(left + tick.x * scale - 12, top + (tick.y - 8) * scale)
-            self.cell(24, 4, tick.text, align="C")
+            self.set_xy(left + min(tick.x * scale - 12, self.epw - 24), top + (tick.y - 8) * scale)
+            self.cell(24, 4, tick.text, align="R" if tick is plot.ticks[-1] else "C")
         for mark in plot.marks:
             self._mark(left + mark.x * scale, top + mark.y * scale, mark.kind)
-        self.set_fill_color(*_PAPER)  # tables take the colour that was used last
-        self.set_draw_color(*_LINE)
         self.set_xy(self.l_margin, top + plot.height * scale)
         self.set_font(_FONT, size=7)
-        signs = {"occurred": "ring", "recorded": "disc", "received": "diamond"}
-        self._write("; ".join(f"{sign}: {KINDS[kind]}" for kind, sign in signs.items()), 4)
+        for kind, told in wording.KINDS.items():
+            self._mark(self.l_margin + 2, self.get_y() + 2, kind)
+            self.set_x(self.l_margin + 6)
+            self._write(str(told), 4)
 
     def _mark(self, x: float, y: float, kind: str) -> None:
-        self.set_draw_color(*_INK)
-        if kind == "received":
-            self.set_fill_color(*_ORANGE)
-            self.polygon([(x, y - 1.5), (x + 1.5, y), (x, y + 1.5), (x - 1.5, y)], style="F")
-            return
-        is_ring = kind == "occurred"
-        self.set_fill_color(*(_PAPER if is_ring else _BLUE))
-        radius = 1.7 if is_ring else 1.0
-        self.ellipse(x - radius, y - radius, 2 * radius, 2 * radius, style="DF" if is_ring else "F")
+        with self.local_context():  # or the tables that follow would take its colours
+            self.set_draw_color(*_INK)
+            if kind == "received":
+                self.set_fill_color(*_ORANGE)
+                corners = [(x, y - 1.5), (x + 1.5, y), (x, y + 1.5), (x - 1.5, y)]
+                self.polygon(corners, style="F")
+                return
+            is_ring = kind == "occurred"
+            self.set_fill_color(*(_PAPER if is_ring else _BLUE))
+            left, top, size = (x - 1.7, y - 1.7, 3.4) if is_ring else (x - 1.0, y - 1.0, 2.0)
+            self.ellipse(left, top, size, size, style="DF" if is_ring else "F")
