@@ -237,6 +237,7 @@ def test_heads_that_the_owner_stopped_enclose_nothing_and_the_last_ones_are_name
         (at("07:59").isoformat(), at("12:00").isoformat()),
         (at("12:00").isoformat(), None),
     ]
+    assert "verdict: nothing is proved of 1 partition; not checked: " in day.run()[2]
 
 
 def test_a_receipt_does_not_take_the_place_of_the_owners_last_heads(day: SealedDay) -> None:

@@ -200,7 +200,8 @@ def sentence(found: IntervalAudit) -> str:
     proved = sum(each.proof is PartVerdict.PROVED for each in parts)
     total = counted(len(parts), "partition")
     late = _late_count(found)
-    texts = [f"nothing that was sealed between the statements is missing in {proved:,} of {total}"]
+    told = f"nothing that was sealed between the statements is missing in {proved:,} of {total}"
+    texts = [told if proved else f"nothing is proved of {total}"]
     if late:
         texts.append(f"{counted(late, 'event')} sealed late")
     for proof in (PartVerdict.DISPROVED, PartVerdict.UNCHECKED):
