@@ -187,6 +187,7 @@ def test_the_page_shows_one_zone_and_names_another_agreement(
     shown = told(opened)
     assert "Asia/Jakarta (WIB, +07:00)" in shown
     assert "2026-03-09 08:30:00" in shown
+    assert "recorded_at2026-03-09 08:30:00 (2026-03-09T01:30:00.000000Z)" in shown
     assert "T01:30" not in (opened.locator("summary").first.text_content() or "")
     assert f"SHA-256 {evidence_bundles.AGREEMENT_DIGEST} adalah perjanjian dasar" in shown
     assert "is the agreement under which events were published" in shown
