@@ -244,9 +244,10 @@ def test_an_agreement_other_than_that_of_the_events_is_named(tmp_path: Path, cap
     assert run(["evidence", "verify", str(bundle), "--agreement", str(agreement), "--json"]) == 0
     shown = capsys.readouterr()
     digest = evidence_bundles.AGREEMENT_DIGEST
-    assert f"2 events of the agreement {digest}, which you did not give" in shown.err
-    told = json.loads(shown.out)["agreements"]
-    assert told == [{"sha256": digest, "events": 2, "given": False}]
+    told = f"2 events published under the agreement with the SHA-256 {digest}, which you did not"
+    assert told in shown.err
+    stated = json.loads(shown.out)["agreements"]
+    assert stated == [{"sha256": digest, "events": 2, "given": False}]
 
 
 def test_a_replaced_key_counts_up_to_the_size_that_the_agreement_gives_it(

@@ -104,7 +104,8 @@ def _other_agreements(verdict: EvidenceVerdict, held: frozenset[str] | None) -> 
         if held is not None and digest not in held:
             events = counted(count, "event")
             yours = ", ".join(sorted(held))
-            yield f"sinergi: {events} of the agreement {digest}, which you did not give: {yours}"
+            under = f"published under the agreement with the SHA-256 {digest}"
+            yield f"sinergi: {events} {under}, which you did not give; you gave {yours}"
 
 
 def _named(verdict: EvidenceVerdict) -> Counter[str]:
@@ -126,7 +127,8 @@ def _sentence(verdict: EvidenceVerdict) -> str:
     trees = counted(len(verdict.trees), "topic-partition")
     match verdict.conclusion:
         case Conclusion.DISPROVED:
-            return f"disproved: {counted(len(verdict.disproved), 'problem')}"
+            problems = counted(len(verdict.disproved), "problem")
+            return f"disproved: {problems}; the file is not what was sealed, or was changed later"
         case Conclusion.NOT_PROVED:
             parts = counted(len(verdict.unchecked), "part")
             return f"not proved: {parts} could not be checked"

@@ -10,8 +10,8 @@ class BundleRefused(Refused):
 
     what: str
     remedy: str = (
-        "Ask for the file again as its maker wrote it: a program may have unpacked it and packed it"
-        " again"
+        "Ask for the file again as its maker wrote it: it may not have been copied whole, or a"
+        " program may have unpacked it and packed it again"
     )
 
 
