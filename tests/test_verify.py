@@ -11,6 +11,7 @@ import tomli_w
 from agency_pair import AgencyPair, send, transfer
 from sinergi_consumers.testing.sinks import FEW_ESCORTS
 from sinergi_schemas import topics
+from sinergi_schemas.agreements.collection import Agreements
 from test_replay import MessageWithOtherValue
 from verified_database import COUNT, NIK, VerifiedDatabase, copied, place_of
 
@@ -409,9 +410,11 @@ def test_what_cannot_be_verified_is_refused_in_one_line(
     empty: VerifiedDatabase, tmp_path: Path
 ) -> None:
     known = empty.pair.topic.name
-    status, _, err = empty.run("verify", "sinergi.lapas-lain.transfer")
+    with pytest.MonkeyPatch.context() as patch:  # as if the agreement had other readers
+        patch.setattr(Agreements, "read_by", lambda *_: [])
+        status, _, err = empty.run("verify", known)
     assert status == 2
-    assert f"read sinergi.lapas-lain.transfer; it reads {known}" in err
+    assert f"no agreement lets {empty.pair.reader} read {known}; it reads none" in err
     away = "consumer.database=postgresql://nobody@127.0.0.1:1/nothing"
     status, _, err = empty.run("--set", away, "verify")
     assert status == 2

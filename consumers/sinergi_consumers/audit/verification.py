@@ -69,7 +69,9 @@ class Verification:
             SinergiError: the database, or the only topic, cannot be read.
         """
         audits = self.series.audits
-        topics = [each.topic.name for each in audits] if self.is_partial else None
+        # The agency's own topics have no position, and no rows in its database.
+        read = [each for each in audits if each.topic.agency != self.bus.reader]
+        topics = [each.topic.name for each in read] if self.is_partial else None
         decoders = Decoders(self.bus.catalog, self.bus.agreement_check)
         trees = {
             key: frontier
@@ -81,9 +83,10 @@ class Verification:
         checkpoints = stored_statements.largest_checkpoints(connection)
         published = stored_statements.largest_published(connection)
         for audited in self.series.batches(tree_sizes(trees, checkpoints)):
-            check.add(audited.batch)
+            if audited.audit in read:
+                check.add(audited.batch)
             progressed()
-        by_topic = {each.topic.name: each for each in audits}
+        by_topic = {each.topic.name: each for each in read}
         positions = [
             self._position(key, frontier, by_topic.get(key.tp.topic), checkpoints)
             for key, frontier in trees.items()
@@ -103,10 +106,10 @@ class Verification:
         for result in check.results(unchecked):
             self.projection_results.append(result)
             own = [each for each in positions if each.key.projection == result.projection.name]
-            read = [
-                each for each in audits if each.topic.event_type == result.projection.event_type
+            of_type = [
+                each for each in read if each.topic.event_type == result.projection.event_type
             ]
-            self.parts += verified_parts.of_positions(result.projection, own, read)
+            self.parts += verified_parts.of_positions(result.projection, own, of_type)
             self.parts += verified_parts.of_rows(result, has_position=bool(own))
             progressed()
 

@@ -56,7 +56,7 @@ def chosen(
         NotArchived: the place is an archive without one of the named ones.
         SettingsRefused: the settings do not say where the brokers are.
     """
-    _check_agreed(place.agreements, named)
+    check_agreed(place.agreements, named)
     place.check(named)
     if place.archive is None:
         note_rights(place, named)
@@ -104,10 +104,13 @@ def note_rights(place: ReadingPlace, named: Sequence[Topic]) -> None:
         )
 
 
-def _check_agreed(agreements: Agreements, named: Sequence[Topic]) -> None:
+def check_agreed(agreements: Agreements, named: Sequence[Topic]) -> None:
     """Refuse topics that no agreement covers. Of a misspelt event type the error names the nearest.
 
     An agreement may have event types that this version does not know.
+
+    Raises:
+        EventTypeUnknown, NotAgreed: as `chosen`.
     """
     known = {*Catalog.shipped().event_types, *(each.event_type for each in agreements.topics())}
     for each in named:

@@ -67,9 +67,11 @@ def verify(
     """Verify that the topics and this agency's database have exactly what was published.
 
     It verifies the seals of the topics from their first leaf, their owners' heads, the receipts of
-    all readers, the positions, and every row of every projection against the events. It names the
-    first differences, counts all, and says who could have made them. Nothing is changed: it writes
-    temporary tables, and its run into the journal. A materialiser may run meanwhile.
+    all readers, the positions, and every row of every projection against the events. Topics are
+    those that the agency reads, and, if producer.database is set, its own: no database of it has
+    rows of these. It names the first differences, counts all, and says who could have made them.
+    Nothing is changed: it writes temporary tables, and its run into the journal. A materialiser may
+    run meanwhile.
 
     An auditor without an agency verifies the topics that he may read, their heads and receipts: no
     database is his to check. An agency without consumer.database verifies the same, and its
@@ -167,27 +169,41 @@ def _verification(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic])
     if not _has_database(settings):
         return _of_topics(place, catalog, names)
     settings.check_party(agreements)
+    replay_topics.check_agreed(agreements, names)
     begun = {*agreements.topics_since(SYSTEM.now())}
     readable = [each for each in agreements.read_by(settings.agency) if each in begun]
+    own = [each for each in agreements.published_by(settings.agency) if each in begun]
     for each in names:
-        if each not in readable:
-            known = ", ".join(one.name for one in readable) or "none"
+        if each not in (*readable, *own):
+            known = ", ".join(one.name for one in (*readable, *own)) or "none"
             what = f"no agreement lets {settings.agency} read {each.name}; it reads {known}"
             raise errors.VerificationRefused(what)
-    offered = readable if place.archive is None else place.readable()
-    chosen = list(names) or [each for each in readable if each in offered]
+    chosen = list(names) or _offered(place, readable, own)
     if not chosen:
         raise errors.NothingToRead(str(settings.values.agreements), settings.agency)
     place.check(chosen)
     bus = Bus(place.receipts_source, agreements, catalog, settings.agency)
-    event_types = {each.event_type for each in chosen} & {*catalog.event_types}
+    stored = {*chosen}.intersection(readable)
+    event_types = {each.event_type for each in stored} & {*catalog.event_types}
+    buses = {each: bus if each in stored else place.bus(each, catalog) for each in chosen}
     return Verification(
         bus,
-        AuditSeries([Audit(bus, each, Copies()) for each in chosen]),
+        AuditSeries([Audit(of_topic, each, Copies()) for each, of_topic in buses.items()]),
         projections_of(catalog, event_types),
         f"{agreements.bus}/{settings.agency}/{settings.consumer_name}",
-        is_partial=len(chosen) < len(readable),
+        is_partial=len(stored) < len(readable),
     )
+
+
+def _offered(place: ReadingPlace, readable: Sequence[Topic], own: Sequence[Topic]) -> list[Topic]:
+    """The topics to verify if none is named: those that the agency reads, and its own.
+
+    On the brokers its own are its producer's to read. As in `sinergi status`, this is the place for
+    them if it has the producer's database.
+    """
+    if place.archive is not None:
+        return sorted({*readable, *own}.intersection(place.readable()))
+    return sorted([*readable, *own] if place.settings.values.producer.database else readable)
 
 
 def _of_topics(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) -> Verification:
