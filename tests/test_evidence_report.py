@@ -53,6 +53,8 @@ def test_the_report_tells_who_knew_what_and_when_in_the_zone_of_the_event() -> N
     assert "bnnk-rekaan/register" in page
     assert "paling lambat · at the latest" in page
     assert "no receipt is in this file" in page
+    # A date is not broken at its hyphens, on paper either.
+    assert "<span>2026-03-09</span> <span>08:50:00</span></time>" in page
 
 
 def test_a_first_receipt_is_told_from_one_that_says_at_the_latest() -> None:
