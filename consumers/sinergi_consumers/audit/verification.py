@@ -45,6 +45,7 @@ class Verification:
         projections: of the database.
         own_name: the name of the database's key for receipts; empty without a database.
         is_partial: whether only some topics are verified.
+        is_archived: whether an archive is read, which may be older than the database.
         parts: what is proved, what is not, and what could not be checked.
         projection_results: how the tables differ from the events.
     """
@@ -54,6 +55,7 @@ class Verification:
     projections: Sequence[Projection]
     own_name: str
     is_partial: bool = False
+    is_archived: bool = False
     parts: list[VerifiedPart] = field(default_factory=list)
     projection_results: list[ProjectionResult] = field(default_factory=list)
 
@@ -97,7 +99,7 @@ class Verification:
                 unchecked[each.key.projection].append(found)
         for audit in audits:
             self.parts += verified_parts.of_topic(audit)
-            self.parts += verified_parts.of_receipts(audit, self.own_name, published)
+            self.parts += self._of_receipts(audit, published)
         self.parts += self._of_checkpoints(by_topic, checkpoints)
         installed = {each.name for each in self.projections}
         self.parts += verified_parts.of_unknown(
@@ -127,9 +129,16 @@ class Verification:
             progressed()
         for audit in self.series.audits:
             self.parts += verified_parts.of_topic(audit)
-            self.parts += verified_parts.of_receipts(audit, self.own_name, {})
+            self.parts += self._of_receipts(audit, {})
         if has_agency:
             self.parts.append(verified_parts.of_no_database())
+
+    def _of_receipts(
+        self, audit: Audit, published: Mapping[TopicPartition, int]
+    ) -> Iterator[VerifiedPart]:
+        return verified_parts.of_receipts(
+            audit, self.own_name, published, is_archived=self.is_archived
+        )
 
     def _position(
         self,

@@ -110,13 +110,14 @@ def of_topic(audit: Audit) -> Iterator[VerifiedPart]:
 
 
 def of_receipts(
-    audit: Audit, own_name: str, published: Mapping[TopicPartition, int]
+    audit: Audit, own_name: str, published: Mapping[TopicPartition, int], *, is_archived: bool
 ) -> Iterator[VerifiedPart]:
     """The receipts of all readers of a topic.
 
     Args:
         own_name: the name of this database's key for receipts.
         published: the sizes in the receipts that this database has published.
+        is_archived: whether an archive is read, which may be older than these receipts.
     """
     if audit.verdict.not_read:
         return
@@ -130,7 +131,10 @@ def of_receipts(
             if each.kind == RECEIPT and each.name == name
         }
         withheld = name == own_name and _withheld(audit, stated, published)
-        if withheld:
+        if withheld and is_archived:
+            what = f"{withheld}: the archive may be older than that receipt"
+            yield VerifiedPart("receipts", subject, PartVerdict.UNCHECKED, what)
+        elif withheld:
             topic = receipts_topic(name.split("/")[1])
             suspects = f"the brokers' operator, or whoever else may write to {topic}"
             yield VerifiedPart("receipts", subject, PartVerdict.DISPROVED, withheld, suspects)

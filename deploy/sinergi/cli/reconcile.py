@@ -94,7 +94,8 @@ def reconcile(
     is no difference. An event in quarantine is counted apart. A difference is named with event_id
     and place. Agencies that do not open their databases to each other exchange signed counts
     (--write-counts, --counts): these show the topic and the day of a difference, and no event. The
-    topics are verified as by `sinergi replay`; nothing is changed.
+    topics are verified as by `sinergi replay`; nothing is changed. With --archive, what a side has
+    beyond the archive is not compared: the archive may be older.
 
     Exit status: 0 all of it is equal; 1 something is not, is held in the outbox, or a topic is not
     what was sealed; 2 something could not be read, and nothing is different.
@@ -127,7 +128,9 @@ def reconcile(
     series = AuditSeries([Audit(bus, each, Copies()) for each, bus in buses.items()])
     kept = None if to_file else limit
     found = Reconciliation(
-        buses[chosen[0]], series, sides, stated, zone, kept, keeps_counts=keys is not None
+        *(buses[chosen[0]], series, sides, stated, zone, kept),
+        keeps_counts=keys is not None,
+        is_archived=place.archive is not None,
     )
     compared = [*(each.name for each in sides), *(each.name for each in stated)]
     request = AuditRequest(
@@ -284,7 +287,8 @@ def _signed(found: Reconciliation, agency: str, keys: Sequence[SigningKey]) -> s
 def _status(found: Reconciliation) -> ExitStatus:
     if found.discrepancy_count or found.broken:
         return ExitStatus.NEGATIVE
-    return ExitStatus.ERROR if found.unread or found.undecided else ExitStatus.SUCCESS
+    is_unchecked = found.unread or found.beyond or found.undecided
+    return ExitStatus.ERROR if is_unchecked else ExitStatus.SUCCESS
 
 
 def _report(found: Reconciliation) -> None:
@@ -293,6 +297,10 @@ def _report(found: Reconciliation) -> None:
         terminal.note(f"{each.name}: counts of {each.counts.signed_at.isoformat()}")
     for name, why in found.unread.items():
         terminal.note(f"sinergi: {name} could not be read: {why}")
+    for (name, topic), count in found.beyond.items():
+        leaves = counted(count, "leaf", "leaves")
+        what = f"{name} has {leaves} of {topic} that the archive does not have"
+        terminal.note(f"sinergi: {what}: take a newer archive, or the brokers")
     for audit in found.broken:
         for finding in audit.verdict.findings:
             terminal.note(f"sinergi: {audit.name}: {finding.why}")
@@ -313,7 +321,10 @@ def _sentence(found: Reconciliation) -> str:
         what += f", {on_their_way:,} on their way"
     if found.broken:
         what += f"; not what was sealed: {', '.join(each.name for each in found.broken)}"
-    if unread := [*found.unread, *(each.name for each in found.undecided)]:
+    beyond = (
+        f"{name} beyond the archive" for name in dict.fromkeys(name for name, _ in found.beyond)
+    )
+    if unread := [*found.unread, *beyond, *(each.name for each in found.undecided)]:
         what += f"; not checked: {', '.join(unread)}"
     return what
 
@@ -338,6 +349,10 @@ def _document(found: Reconciliation, first: Sequence[PlacedDiscrepancy]) -> dict
         "difference_count": found.discrepancy_count,
         "signed_counts": {each.name: each.counts.signed_at.isoformat() for each in found.stated},
         "not_read": dict(found.unread),
+        "beyond_archive": [
+            {"side": name, "topic": topic, "leaves": count}
+            for (name, topic), count in found.beyond.items()
+        ],
         "topics_undecided": {each.name: each.why_undecided for each in found.undecided},
         "topics_disproved": {
             each.name: [finding.why for finding in each.verdict.findings] for each in found.broken

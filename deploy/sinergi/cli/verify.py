@@ -73,6 +73,9 @@ def verify(
     Nothing is changed: it writes temporary tables, and its run into the journal. A materialiser may
     run meanwhile.
 
+    With --archive, what the database has beyond the archive counts as not checked: the archive may
+    be older.
+
     An auditor without an agency verifies the topics that he may read, their heads and receipts: no
     database is his to check. An agency without consumer.database verifies the same, and its
     database counts as not checked.
@@ -192,6 +195,7 @@ def _verification(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic])
         projections_of(catalog, event_types),
         f"{agreements.bus}/{settings.agency}/{settings.consumer_name}",
         is_partial=len(stored) < len(readable),
+        is_archived=place.archive is not None,
     )
 
 

@@ -73,10 +73,13 @@ class Reconciliation:
         zone: the IANA name of the zone in which days begin.
         limit: how many discrepancies are kept; None keeps all.
         keeps_counts: whether `days` is filled, which hashes every event_id once more.
+        is_archived: whether the topics are read in an archive, which may be older than the sides.
         matrix: the counts, when `run` has ended.
         discrepancies: the first ones.
         discrepancy_count: of all of them.
         unread: why a side could not be read, by its name.
+        beyond: how many leaves of a topic each side should have that the archive does not have, by
+            the names of both. They are not compared.
         sizes: how many leaves each side should have, by its name and the topic-partition.
         days: the counts of each side that is read, to be signed.
     """
@@ -88,10 +91,12 @@ class Reconciliation:
     zone: str
     limit: int | None
     keeps_counts: bool = False
+    is_archived: bool = False
     matrix: list[MatrixRow] = field(default_factory=list)
     discrepancies: list[PlacedDiscrepancy] = field(default_factory=list)
     discrepancy_count: int = 0
     unread: dict[str, str] = field(default_factory=dict)
+    beyond: dict[tuple[str, str], int] = field(default_factory=dict)
     sizes: dict[tuple[str, TopicPartition], int] = field(default_factory=dict)
     days: dict[DayKey, DayCount] = field(default_factory=dict)
 
@@ -153,8 +158,10 @@ class Reconciliation:
                         self._count_days(side, topic, comparison)
                     self._keep(side.name, topic, comparison.discrepancies())
             for stated in self.stated:
-                if stated.holds(topic):
-                    of_file = StatedComparison(sealed, topic.name, stated)
+                sizes = stated.sizes(topic)
+                # Days are counted up to its sizes: it cannot be compared up to smaller ones.
+                if sizes and sizes == self._within_archive(stated.name, topic, sizes):
+                    of_file = StatedComparison(sealed, topic, stated)
                     counts[stated.name] = of_file.counts
                     self._keep(stated.name, topic, of_file.discrepancies)
             by_day = dict(sealed.group_by("day").len().iter_rows())
@@ -167,12 +174,27 @@ class Reconciliation:
         numbers = range(self.bus.agreements.partitions(topic))
         tps = [TopicPartition(topic.name, number) for number in numbers]
         sizes = {tp.partition: self.sizes.get((side.name, tp), 0) for tp in tps}
+        sizes = self._within_archive(side.name, topic, sizes)
+        self.sizes |= {(side.name, tp): sizes[tp.partition] for tp in tps}
         try:
             stored = side.read_events(topic, self.zone)
         except _UNREADABLE as why:
             self.unread[side.name] = str(why)
             return None
         return SideComparison(sealed, stored, sizes, is_source=side.is_source)
+
+    def _within_archive(self, side: str, topic: Topic, sizes: Mapping[int, int]) -> dict[int, int]:
+        """Up to which leaves a side is compared, by partition; no further than an archive goes."""
+        if not self.is_archived:
+            return {**sizes}
+        audits = (each for each in self.series.audits if each.topic == topic)
+        shown = {
+            each.partition: each.verified for audit in audits for each in audit.partition_counts
+        }
+        found = {number: min(size, shown.get(number, 0)) for number, size in sizes.items()}
+        if beyond := sum(sizes.values()) - sum(found.values()):
+            self.beyond[side, topic.name] = beyond
+        return found
 
     def _count_days(self, side: Side, topic: Topic, comparison: SideComparison) -> None:
         for day, count in comparison.day_counts().items():

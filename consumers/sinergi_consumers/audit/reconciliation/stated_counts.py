@@ -32,31 +32,30 @@ class StatedSide(NamedTuple):
         """`<agency>/<side>`."""
         return f"{self.counts.agency}/{self.side}"
 
-    def holds(self, topic: Topic) -> bool:
-        """Whether a topic is counted."""
-        return any(side == self.side and tp.topic == topic.name for side, tp in self.counts.sizes)
+    def sizes(self, topic: Topic) -> dict[int, int]:
+        """Up to which leaves a topic is counted, by partition; empty if it is not."""
+        return {
+            tp.partition: size
+            for (side, tp), size in self.counts.sizes.items()
+            if side == self.side and tp.topic == topic.name
+        }
 
 
 class StatedComparison:
     """The comparison of a side's signed counts with a topic, day by day.
 
     Args:
-        topic: the events of the topic, as `TopicEvents.frame` has them.
+        leaves: the events of the topic, as `TopicEvents.frame` has them.
     """
 
-    def __init__(self, topic: pl.DataFrame, name: str, stated: StatedSide) -> None:
-        counts = stated.counts
-        sizes = {
-            tp.partition: size
-            for (side, tp), size in counts.sizes.items()
-            if side == stated.side and tp.topic == name
-        }
-        sealed: dict[date | None, int] = dict(topic.group_by("day").len().iter_rows())
-        expected = digests(below(topic, sizes))
+    def __init__(self, leaves: pl.DataFrame, topic: Topic, stated: StatedSide) -> None:
+        counts, sizes = stated.counts, stated.sizes(topic)
+        sealed: dict[date | None, int] = dict(leaves.group_by("day").len().iter_rows())
+        expected = digests(below(leaves, sizes))
         given: dict[date | None, DayCount] = {
             key.day: count
             for key, count in counts.days.items()
-            if key == DayKey(stated.side, name, key.day)
+            if key == DayKey(stated.side, topic.name, key.day)
         }
         self.counts: dict[date | None, SideCount] = {}
         self.discrepancies: list[Discrepancy] = []
