@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,7 @@ def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
     return stated
 
 
+@lru_cache(maxsize=4)  # a reader verifies a note, and then keeps a part of it
 def parse_receipt(note: str) -> Note:
     """Parse the note of a checkpoint or of a receipt. It verifies no signature.
 
