@@ -69,7 +69,8 @@ class ArchivedTree(_Part):
         leaves: how many a valid checkpoint covers: those from 0 up to this number.
         root: of their tree, in hex.
         unsealed: how many leaves follow, which no checkpoint covered yet.
-        broken: why no further ones are valid; empty if nothing is wrong.
+        broken: why no further ones are valid, or which statement is contradicted; empty if nothing
+            is wrong.
     """
 
     leaves: Count

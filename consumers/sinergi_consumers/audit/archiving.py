@@ -5,8 +5,8 @@
     2. The topics themselves. So each has at least the leaves that the statements state, unless some
        are missing, as in an audit of the brokers.
 
-Each topic is verified while it is written. One that is not what its owner sealed is archived as it
-is: it may be evidence.
+Each topic is verified while it is written, and compared with the statements. One that is not what
+its owner sealed is archived as it is: it may be evidence.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sinergi_consumers.archives.manifest import MOST_TEXT, ArchivedTree
+from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.evidence_collection import agreement_evidence
 from sinergi_consumers.audit.replay import Replay
+from sinergi_consumers.audit.statements import contradiction
 from sinergi_schemas import errors, topics
 from sinergi_schemas.kafka.ranges import CHUNK
 from sinergi_schemas.kafka.scan import PartitionScan
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.archives.manifest import Manifest
     from sinergi_consumers.archives.writer import ArchiveCustody, ArchiveWriter, PartitionWriter
+    from sinergi_consumers.audit.replay import ReplayCounts
+    from sinergi_consumers.audit.statements import SignedStatements
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.position import TopicIncarnation
     from sinergi_consumers.reading.source import TopicSource
@@ -89,8 +93,9 @@ class Archiving:
         for tp, source in statements.items():
             self._add_statements(tp, source)  # 1
         for topic, bus in self._buses.items():
+            stated = statement_reading.gather(bus, topic)
             for number in numbers[topic]:
-                self._add_leaves(bus, topic, number)  # 2
+                self._add_leaves(bus, topic, number, stated)  # 2
         names = dict(sorted(self._counts.items()))
         return self._writer.finish(agreements.bus, names, (each.hash for each in used), custody)
 
@@ -118,7 +123,7 @@ class Archiving:
             low, high = scan.bounds()
             self._add_rest(_writing(scan, tp, member, self._report), member, low, high)
 
-    def _add_leaves(self, bus: Bus, topic: Topic, number: int) -> None:
+    def _add_leaves(self, bus: Bus, topic: Topic, number: int, stated: SignedStatements) -> None:
         tp = TopicPartition(topic.name, number)
         with self._writer.partition(tp) as member:
             source = _WritingSource(bus.source, member, self._report)
@@ -126,10 +131,12 @@ class Archiving:
             self.replays.append(replay)
             broken = ""
             try:
-                replay.verify(number)
+                replay.verify(number, stated.sizes(number))
             except errors.SealBroken as why:
                 broken = str(why)
             (counts,) = replay.partition_counts
+            if not broken:
+                broken = _contradicted(counts, tp.origin(bus.agreements.bus), stated)
             with source.open_scan(tp) as scan:
                 start = max(member.next_offset, counts.first_offset)
                 self._add_rest(scan, member, start, counts.offsets[1])
@@ -150,6 +157,15 @@ class Archiving:
     def _report(self, count: int) -> None:
         self._read += count
         self._progressed(self._read, max(self._total, self._read))
+
+
+def _contradicted(counts: ReplayCounts, origin: str, stated: SignedStatements) -> str:
+    """Which statement contradicts a partition that was read to its end; empty without one."""
+    unsealed = counts.unsealed_of(origin)
+    for each in stated.of(counts.partition):
+        if error := contradiction(each, origin, counts.verified, counts.roots, unsealed):
+            return str(error)
+    return ""
 
 
 def covering(agreements: Agreements, named: Iterable[Topic]) -> Iterator[Agreement]:
