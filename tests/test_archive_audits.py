@@ -137,3 +137,22 @@ def test_a_leaf_that_differs_between_the_brokers_and_an_archive_is_named_in_eith
     status, document, verdict = compared(archived, broken)
     assert (status, document["holds"], document["findings"]) == (ExitStatus.SUCCESS, True, [])
     assert verdict.endswith(f"the other copy, {broken}, is not: leaf 3 of partition 1 differs")
+
+
+def test_the_journal_names_the_archive_that_was_read_and_an_interval_from_its_begin(
+    archived: ArchivedPair,
+) -> None:
+    interval = ("--from", "2026-01-01T00:00Z", "--to", "2026-02-01T00:00Z")
+    digest, read = ArchiveFile(archived.file).digest, ("--archive", str(archived.file))
+    for place in (read, ()):
+        status, _, err = archived.run("withheld", *interval, *place)
+        assert status == ExitStatus.SUCCESS, err
+    _, table, _ = archived.run("journal")
+    _, rows, _ = archived.run("journal", "--json", "--limit", "2")
+    of_brokers, of_archive = (each["asked_for"] for each in json.loads(rows)["rows"])
+    named = {"archive": str(archived.file), "archive_digest": digest}
+    assert of_archive == {**of_brokers, **named}
+    assert [*of_brokers] == ["topics", "from", "to"]
+    words = "".join(table.split())
+    assert words.count(f"archive_digest:{digest}") == 1
+    assert words.count("from:2026-01-01T00:00Z;to:2026-02-01T00:00Z") == 2

@@ -66,9 +66,10 @@ class AuditRun(NamedTuple):
     """A run of a command that reads events again.
 
     Attributes:
-        principals: under which the brokers are read, as Kafka's ACLs have them.
+        principals: under which the brokers are read, as Kafka's ACLs have them; of an archive, its
+            digest and those under which it was made.
         account: of the operating system, with the machine.
-        asked_for: the options that choose what is read, as they were given.
+        asked_for: the options that choose what is read, as they were given, with the archive.
         topics: the names of those that are read.
         agreements: the hashes of the loaded ones.
         software: its name and version.
@@ -146,6 +147,7 @@ class JournalEntry(NamedTuple):
         texts = "account", "command", "why", "software", "error", "verdict"
         found: dict[str, Any] = {name: _cut(getattr(read, name), _MOST_TEXT) for name in texts}
         found |= {name: _read(getattr(read, name)) for name in documents}
+        found["asked_for"] = _with_interval_in_order(found["asked_for"])
         return read._replace(**found)
 
 
@@ -201,6 +203,16 @@ def _read(text: str | None) -> Any:
     except (ValueError, RecursionError):
         return _cut(text, _MOST_DOCUMENT)
     return found if _is_shallow(found) else text
+
+
+def _with_interval_in_order(asked_for: Any) -> Any:
+    """What was asked for, `from` before `to`: jsonb keeps shorter names before longer ones."""
+    if not isinstance(asked_for, dict):
+        return asked_for
+    last = ("from", "to")
+    return dict(
+        sorted(asked_for.items(), key=lambda each: each[0] in last and last.index(each[0]) + 1)
+    )
 
 
 def _is_shallow(document: Any) -> bool:

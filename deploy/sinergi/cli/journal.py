@@ -48,7 +48,8 @@ def journal(
     it, the topics with their leaves and roots, the counts and the verdict.
 
     It shows what was asked for as it was given, so it may hold names and NIK: keep it as the events
-    themselves.
+    themselves. If an archive was read in place of the brokers, it names the file and the digest of
+    its manifest.
 
     Examples:
       sinergi journal

@@ -175,7 +175,7 @@ def _begun(
         account(),
         request.command,
         request.why,
-        request.asked_for,
+        {**request.asked_for, **place.described},
         [each.name for each in topics],
         sorted(agreements.versions),
         software(),

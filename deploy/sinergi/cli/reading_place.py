@@ -71,6 +71,13 @@ class ReadingPlace:
         return ", ".join(sorted(found))
 
     @property
+    def described(self) -> dict[str, str]:
+        """The archive for the journal, as it was named, and by its digest; nothing for brokers."""
+        if self.archive is None:
+            return {}
+        return {"archive": str(self.archive.path), "archive_digest": self.archive.digest}
+
+    @property
     def receipts_source(self) -> TopicSource:
         """Where the receipts of a reader are read, whoever it is.
 
