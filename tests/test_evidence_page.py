@@ -22,7 +22,9 @@ from evidence_bundles import CASES, KEYS, VECTORS
 from sinergi.cli.root import run
 from sinergi_consumers.audit.evidence import archive
 from sinergi_consumers.audit.evidence.composition import compose
+from sinergi_consumers.audit.evidence.report.search_terms import looked_for
 from sinergi_schemas.seal.keys import VerifyingKey
+from test_evidence_terms import every_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +171,7 @@ def test_the_page_never_heads_an_absence_proved(browser: Browser, folder: Path) 
     shown = told(opened)
     assert "Stated and signed, not proved" in shown
     assert "no event matches in the 2 trees below" in shown
-    assert "key: MUT/2" in shown
+    assert "nomor catatan (record) MUT/2 · record MUT/2" in shown
     assert f"Signed by{evidence_bundles.READER.name}" in shown
     assert "Asia" not in shown  # no event names a zone
     context.close()
@@ -193,6 +195,20 @@ def test_the_page_shows_one_zone_and_names_another_agreement(
     assert "is the agreement under which events were published" in shown
     assert "sinergi.bnnk-rekaan.seizure may not be read by the maker" in shown
     context.close()
+
+
+@pytest.mark.parametrize("with_related", [False, True])
+def test_the_page_and_the_report_name_in_the_same_words_what_was_looked_for(
+    page: Page, *, with_related: bool
+) -> None:
+    asked = every_option(with_related=with_related)
+    assert page.evaluate("asked => lookedFor(asked)", asked) == looked_for(asked)
+    for name, value in asked.items():
+        one = {name: value}
+        assert page.evaluate("asked => lookedFor(asked)", one) == looked_for(one), name
+    assert page.evaluate("lookedFor({constructor: 'a', other: 1})") == (
+        looked_for({"constructor": "a", "other": 1})
+    )
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def create(
         replay_topics.parsed(topics or [], has_copies=False),
         agency or [],
         event_type or [],
-        _asked_for(chosen, related, topics, agency, event_type),
+        asked_for(chosen, related, topics, agency, event_type),
         why.strip(),
         by,
         None if sign is None else SigningKey.load(sign),
@@ -215,7 +215,7 @@ def page(
     written_files.note(out, "the verifier")
 
 
-def _asked_for(
+def asked_for(
     chosen: EventChoice,
     related: bool,
     topics: list[str] | None,

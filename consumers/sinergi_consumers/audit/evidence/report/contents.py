@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi_consumers.audit.evidence.case_zone import CaseZone
-from sinergi_consumers.audit.evidence.omissions import looked_for
 from sinergi_consumers.audit.evidence.report import wording
+from sinergi_consumers.audit.evidence.report.search_terms import looked_for
 from sinergi_consumers.audit.evidence.report.wording import AT_THE_LATEST
 from sinergi_consumers.audit.records.changes import shown_code, shown_doc
 from sinergi_schemas.avro_types.nodes import (

@@ -1,0 +1,59 @@
+"""What was looked for, as a sentence in Indonesian and English.
+
+The statement in a bundle has the options as its maker gave them. The same words are in
+`verifier.html`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sinergi_consumers.audit.evidence.report.wording import Wording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TERMS = {
+    "since": Wording("recorded at or after", "dicatat pada atau setelah"),
+    "until": Wording("recorded before", "dicatat sebelum"),
+    "occurred_since": Wording("occurred at or after", "terjadi pada atau setelah"),
+    "occurred_until": Wording("occurred before", "terjadi sebelum"),
+    "key": Wording("record", "nomor catatan (record)"),
+    "case": Wording("case number", "nomor perkara"),
+    "nik": Wording("a person with the NIK", "orang dengan NIK"),
+    "name": Wording("a person with the whole name", "orang dengan nama lengkap"),
+    "like": Wording("a person with a name similar to", "orang dengan nama yang mirip dengan"),
+    "unit": Wording("the correctional unit", "unit pemasyarakatan (UPT)"),
+    "region": Wording("a place in the region with the code", "tempat di dalam wilayah dengan kode"),
+    "leaf": Wording("the leaf (partition/leaf)", "daun (partisi/daun)"),
+    "topics": Wording("in the topics", "dalam topik"),
+    "agencies": Wording("published by", "diterbitkan oleh"),
+    "event_types": Wording("events of the type", "peristiwa dengan jenis"),
+}
+"""The words before the value of each option that chooses events."""
+RELATED = Wording("with related records", "beserta catatan terkait")
+
+
+def looked_for(asked_for: Mapping[str, object]) -> str:
+    """The options that chose the events, in words; those without a value are left out."""
+    given = {name: value for name, value in asked_for.items() if value}
+    if not given:
+        return ""
+    return str(Wording(*(_told(given, at) for at in range(len(Wording._fields)))))
+
+
+def _told(given: Mapping[str, object], language: int) -> str:
+    """The sentence in the language at a place of `Wording`."""
+    conditions = "; ".join(_conditions(given, language))
+    related = [RELATED[language]] if given.get("related") is True else []
+    return ", ".join([*filter(None, [conditions]), *related])
+
+
+def _conditions(given: Mapping[str, object], language: int) -> Iterator[str]:
+    for name, value in given.items():
+        if name == "related" and value is True:
+            continue
+        start = f"{TERMS[name][language]} " if name in TERMS else f"{name}: "
+        yield start + (
+            ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        )
