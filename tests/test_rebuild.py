@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from agency_pair import AgencyPair, transfer
 from sinergi import migrate
 from sinergi.exit_status import ExitStatus
+from sinergi_consumers.audit.rebuild import Rebuild
 from sinergi_consumers.testing.sinks import FEW_ESCORTS
 from verified_database import COUNT, NIK, VerifiedDatabase, copied, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from sinergi_consumers.sinks.protocol import PositionKey
+    from sinergi_schemas.seal.merkle import Frontier
 
 # A row changed, one deleted, one added, and the same in the tables of lists.
 DAMAGE = (
@@ -327,4 +331,50 @@ def test_an_archive_that_is_older_than_the_tables_changes_no_row(
         status, out, err = database.run("rebuild", "transfer", "--archive", file, *options)
         assert (status, out) == (ExitStatus.ERROR, "")
         assert "leaves that were materialised; read it where it has all of them" in err
+    assert [database.rows(table) for table in TABLES] == before
+
+
+def test_an_archive_that_becomes_older_than_the_tables_before_the_lock_changes_no_row(
+    archived: tuple[VerifiedDatabase, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The materialiser moves on while the tables are read: what it adds is not in the archive."""
+    database, file = archived
+    database.execute(*DAMAGE)
+    before: list[list[Any]] = []
+    whole = Rebuild._check_topics
+
+    def arrives(self: Rebuild, positions: Mapping[PositionKey, Frontier]) -> None:
+        whole(self, positions)  # so far the archive has every leaf
+        with database.working():
+            database.pair.publish(transfer("Q/1"), transfer("Q/2"))
+            database.pair.until_rows("sinergi.transfer_history", COUNT + 2)
+        before.extend(database.rows(table) for table in TABLES)
+
+    monkeypatch.setattr(Rebuild, "_check_topics", arrives)
+    status, out, err = database.run("rebuild", "transfer", "--archive", file, "--apply")
+    assert (status, out) == (ExitStatus.ERROR, "")
+    assert "leaves that were materialised; read it where it has all of them" in err
+    assert before
+    assert [database.rows(table) for table in TABLES] == before
+
+
+def test_a_position_that_is_edited_before_the_lock_is_refused(
+    database: VerifiedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: list[list[Any]] = []
+    whole = Rebuild._check_topics
+
+    def edited(self: Rebuild, positions: Mapping[PositionKey, Frontier]) -> None:
+        whole(self, positions)
+        database.execute(
+            "UPDATE sinergi_consumer.position SET frontier = set_byte(frontier, 0,"
+            " get_byte(frontier, 0) # 1) WHERE length(frontier) > 0",
+            "UPDATE sinergi.transfer SET movement_id = 'x'",
+        )
+        before.extend(database.rows(table) for table in TABLES)
+
+    monkeypatch.setattr(Rebuild, "_check_topics", edited)
+    status, out, err = database.run("rebuild", "transfer", "--apply")
+    assert (status, out) == (ExitStatus.ERROR, "")
+    assert "is not of that topic" in err
     assert [database.rows(table) for table in TABLES] == before

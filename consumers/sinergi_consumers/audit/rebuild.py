@@ -142,10 +142,14 @@ class Rebuild:
         before: Mapping[PositionKey, Frontier],
         locked: Mapping[PositionKey, Frontier],
     ) -> None:
-        """Merge the leaves by which the positions have moved since they were read first."""
+        """Merge the leaves by which the positions have moved since they were read first.
+
+        Raises:
+            RebuildRefused: the topics do not show these leaves, or a position was edited.
+        """
         for key, frontier in locked.items():
             known = before.get(key)
-            if known is not None and known.size == frontier.size:
+            if known == frontier:
                 continue
             replay = Replay(self.bus, key.tp.event_topic)
             counts = replay.new_counts(key.tp.partition)
