@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -239,6 +240,31 @@ def test_a_run_that_is_broken_off_is_in_the_journal(
     if how == signal.SIGKILL:
         assert entry["outcome"] is None
         assert "  verify   none" in reader.run("journal")[1]
+    else:
+        assert (entry["outcome"], entry["error"]) == ("stopped", "KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_archive_that_is_broken_off_is_in_the_journal_with_its_reason(
+    reader: VerifiedDatabase, how: signal.Signals, tmp_path: Path
+) -> None:
+    pair, pipe = reader.pair, tmp_path / "archive"
+    os.mkfifo(pipe)  # nobody reads from it, so the command waits to write
+    settings, topic = str(pair.reader_settings), pair.topic.name
+    create = ("archive", "create", topic, "-o", str(pipe), "--why", WHY)
+    with subprocess.Popen(
+        [sys.executable, "-m", "sinergi", "--config", settings, *create], stderr=subprocess.DEVNULL
+    ) as process:
+        begun = f"sinergi_consumer.journal WHERE why = '{WHY}'"
+        pair.until(lambda: pair.count(begun) == 1, "the archive is begun")
+        process.send_signal(how)
+        process.wait()
+    (entry,) = entries(reader)
+    assert (entry["command"], entry["why"], entry["topics"]) == ("archive create", WHY, [topic])
+    assert not entry["trees"]
+    if how == signal.SIGKILL:
+        assert (entry["outcome"], entry["ended_at"]) == (None, None)
+        assert "none" in reader.run("journal")[1]
     else:
         assert (entry["outcome"], entry["error"]) == ("stopped", "KeyboardInterrupt")
 

@@ -11,6 +11,7 @@ A module that is not installed is an error where it is imported, as always.
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _OWN_PACKAGES = {"sinergi", "sinergi_consumers", "sinergi_producers", "sinergi_schemas"}
 # Those whose import takes long, and which no module of ours needs while it is itself imported.
 _LIBRARIES = {"confluent_kafka", "fastavro", "jinja2", "polars", "psycopg", "sqlalchemy"}
+# It puts a handler of SIGINT of its own before Python's. With that one the kernel goes on with a
+# system call that waits, as to open a pipe that nobody reads, and Ctrl-C would not end the command.
+_REPLACES_HANDLER = "polars"
 # What the import system asks of each module that is imported once more; it needs no code to run.
 _KNOWN_BEFORE = {"__class__", "__loader__", "__name__", "__spec__"}
 
@@ -125,3 +129,5 @@ def _load(module: ModuleType, deferring: _DeferringLoader) -> None:
         if spec is not None:
             spec.loader = module.__loader__ = deferring.loader
         module.__class__ = ModuleType
+    if module.__name__ == _REPLACES_HANDLER:
+        signal.siginterrupt(signal.SIGINT, True)  # noqa: FBT003 - it takes no name
