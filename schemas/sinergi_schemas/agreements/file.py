@@ -29,6 +29,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sinergi_schemas import errors, plain_text
+from sinergi_schemas.agreements.mistaken_file import settings_problem
 from sinergi_schemas.agreements.model import (
     AgreedEventType,
     Agreement,
@@ -85,6 +86,8 @@ def examine(path: Path, data: bytes) -> tuple[Agreement | None, list[FileProblem
         document = toml_file.read(data)
     except ValueError as why:
         return None, [FileProblem("", str(why))]
+    if problem := settings_problem(path, document):
+        return None, [problem]
     examination = _Examination(document)
     try:
         agreement = examination.run(path, sha256(data).hexdigest())
