@@ -102,6 +102,22 @@ def test_an_intact_topic_is_not_discredited_by_a_broken_copy(
     assert document["compared"]["findings"] == []
 
 
+def test_a_comparison_is_advised_only_where_none_was_asked_for(
+    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
+) -> None:
+    copy, name = copied(pair, whole, one_byte_changed(3)), pair.topic.name
+    advice = "`sinergi replay --against` another copy names it"
+    assert advice in replayed(pair, capfd, "--copy", copy)[2]
+    for other, options in (
+        (name, ("--copy", copy, "--against", name)),
+        (name, ("--against", copy)),
+    ):
+        _, _, err = replayed(pair, capfd, *options)
+        assert "are not those under its checkpoint" in err
+        assert advice not in err
+        assert f"the comparison with {other} names it, if that copy has these leaves" in err
+
+
 def test_a_broken_copy_of_which_no_leaf_is_valid_leaves_the_verdict_as_it_is(
     pair: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,7 +89,11 @@ def ask(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["replay", "transfer"], "'transfer' is not sinergi.<agency>.<event-type>"),
+        (["replay", "transfer"], "'transfer' is not sinergi.<agency>.<event-type>."),
+        (
+            ["replay", "change.sinergi.lapas-x.transfer"],
+            "`sinergi replay sinergi.lapas-x.transfer --copy change.sinergi.lapas-x.transfer`",
+        ),
         (["replay", "sinergi.a.transfers"], "There is no event type transfers; there are seizure"),
         (["replay", TOPIC, "--to", "2026-03-03T17:00"], "lacks a zone offset, as +07:00"),
         (["replay", TOPIC, "--from", "2026-03-03"], "lacks a zone offset, as +07:00"),

@@ -341,6 +341,7 @@ class Audit:
         if self._comparison is not None:
             difference, remark = self._comparison.difference(counts, why)
             remarks.append(remark)
+            why = errors.ComparedMismatch.of(why, self._comparison.against)
         self.verdict.findings.append(
             AuditFinding(str(why), counts.partition, tuple(remarks), difference, _is_fork(why))
         )

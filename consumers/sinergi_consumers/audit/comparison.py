@@ -235,8 +235,9 @@ class CopyComparison:
         if leaves:
             difference = self._other.first_difference(ours, leaves, theirs.offsets[1])
             remarks.append(f"compared with {self.name}: {_found(difference)}")
+        compared = errors.ComparedMismatch.of(why, self.name)
         self._verdict.other_findings.append(
-            AuditFinding(str(why), theirs.partition, tuple(remarks), difference)
+            AuditFinding(str(compared), theirs.partition, tuple(remarks), difference)
         )
 
     def _add_other_end(self, theirs: ReplayCounts, ours: ReplayCounts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,15 @@ from sinergi.cli import terminal
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.topics import Topic
+from sinergi_schemas.topics import Topic, is_kafka_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sinergi.cli.reading_place import ReadingPlace
     from sinergi_schemas.agreements.collection import Agreements
+
+_TOPIC_WITHIN = re.compile(r"(?<![a-z0-9-])sinergi\.[a-z0-9-]+\.[a-z0-9-]+")
 
 
 def parsed(words: Sequence[str], *, has_copies: bool) -> list[Topic]:
@@ -123,4 +126,12 @@ def _topic(name: str) -> Topic:
     try:
         return Topic.parse(name)
     except ValueError as why:
-        raise errors.ReplayRefused(str(why)) from None
+        raise errors.ReplayRefused(f"{why}{_copy_hint(name)}") from None
+
+
+def _copy_hint(name: str) -> str:
+    """How to read a copy of a topic, if a name has that of a topic in it."""
+    found = _TOPIC_WITHIN.search(name)
+    if found is None or not is_kafka_name(name):
+        return ""
+    return f"; a copy of a topic is read by `sinergi replay {found.group()} --copy {name}`"

@@ -129,6 +129,22 @@ class SealMismatch(SealBroken):
         return leaf_range(self.start, self.end)
 
 
+class ComparedMismatch(SealMismatch):
+    """The messages of {origin} at {leaves} are not those under its checkpoint. At least one was
+    changed, swapped or inserted: the comparison with {other} names it, if that copy has these
+    leaves.
+    """
+
+    other: str
+
+    @classmethod
+    def of(cls, why: SealBroken, other: str) -> SealBroken:
+        """The error of a copy that was compared with another one; other errors as they are."""
+        if not isinstance(why, SealMismatch):
+            return why
+        return cls(why.origin, why.start, why.end, other)
+
+
 class TailMissing(SealBroken):
     """{origin} ends at {size:leaves}, but according to {source} it has {stated}: its newest
     messages were cut off, or the copy was made before them. Restore them from another copy, or ask
