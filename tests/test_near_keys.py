@@ -5,23 +5,25 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from sinergi_consumers.audit.near_keys import keep_nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 def nearest(wanted: str, *batches: Iterable[bytes]) -> list[str]:
     kept: list[str] = []
     for keys in batches:
-        messages: Any = [SimpleNamespace(key=each) for each in keys]
+        messages: Any = (SimpleNamespace(key=each) for each in keys)
         keep_nearest(kept, wanted, messages)
     return kept
 
 
 def test_the_nearest_keys_of_all_batches_come_first_and_few_are_kept() -> None:
     many = [f"MUT/2026/{number:04}".encode() for number in range(5_000)]
-    found = nearest("MUT/2026/0930", many[:93], many[93:], many[100:200])
+    found = nearest("MUT/2026/O930", many[:93], many[93:], many[100:200])
     assert found[0] == "MUT/2026/0930"
     assert len(found) == 3
     transposed = nearest("MUT/2062/0093", many)
@@ -31,3 +33,11 @@ def test_the_nearest_keys_of_all_batches_come_first_and_few_are_kept() -> None:
 def test_a_key_that_nobody_can_have_meant_is_no_hint() -> None:
     assert nearest("MUT/2026/0093", [b"LP/A/17/III/2026", b"", b"\xff\xfe", b"M" * 100_000]) == []
     assert nearest("M" * 5_000, [b"M" * 100]) == []
+
+
+def test_no_key_is_compared_after_the_wanted_one_was_read() -> None:
+    def unread() -> Iterator[bytes]:
+        pytest.fail("its keys are compared")
+        yield b""
+
+    assert nearest("P/7", [b"P/6", b"P/8"], [b"P/7", b"P/71"], unread()) == ["P/7"]

@@ -20,17 +20,23 @@ _LEAST_SIMILARITY = 0.6
 def keep_nearest(kept: list[str], wanted: str, messages: Iterable[Message]) -> None:
     """Keep the few keys that are nearest to the wanted one, the nearest first.
 
+    Once the wanted one itself was read, nobody needs a hint: it alone is kept, and no further key
+    is compared.
+
     Args:
         kept: of the messages before; it is changed.
         messages: whose keys are compared.
     """
-    if len(wanted) > _LONGEST:
+    if len(wanted) > _LONGEST or kept == [wanted]:
         return
-    keys = {each.key for each in messages if len(each.key) <= _LONGEST}
-    texts = {each.decode(errors="replace") for each in keys}
+    keys = dict.fromkeys(each.key for each in messages if len(each.key) <= _LONGEST)
+    if wanted.encode() in keys:
+        kept[:] = [wanted]
+        return
+    texts = dict.fromkeys([*kept, *(each.decode(errors="replace") for each in keys)])
     found = process.extract(
         wanted,
-        sorted(texts.union(kept)),
+        list(texts),
         scorer=OSA.normalized_similarity,
         score_cutoff=_LEAST_SIMILARITY,
         limit=_FEW,
