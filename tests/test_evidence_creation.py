@@ -14,6 +14,7 @@ from confluent_kafka.admin import NewTopic
 from agency_pair import DATABASE, AgencyPair, transfer
 from sinergi.cli.reading_place import ReadingPlace
 from sinergi.cli.root import run
+from sinergi.settings.settings import Settings
 from sinergi_consumers.audit.evidence import archive, bag, places
 from sinergi_consumers.audit.replay import Replay
 from sinergi_schemas import errors
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_schemas.agreements.collection import Agreements
 
 PERSONAL = "Contoh Dua"
 
@@ -266,3 +268,18 @@ def test_a_wrong_request_is_told_in_one_line_and_nothing_is_written(
     assert told in err
     assert err.count("\n") == 1
     assert not Path("case.zip").exists()
+
+
+def test_the_agreements_are_read_once_so_that_all_of_a_bundle_is_under_the_same(
+    desk: EvidenceDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Agreements] = []
+    load = Settings.agreements
+
+    def counted(self: Settings) -> Agreements:
+        loaded.append(load(self))
+        return loaded[-1]
+
+    monkeypatch.setattr(Settings, "agreements", counted)
+    assert desk.create("--key", "P/3")[0] == 0
+    assert len(loaded) == 1

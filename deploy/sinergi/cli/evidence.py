@@ -118,11 +118,9 @@ def create(
         why.strip(),
         by,
         None if sign is None else SigningKey.load(sign),
-        from_archive,
     )
     settings = root.settings()
-    agreements = settings.agreements()
-    place = reading_place(settings, agreements, from_archive)
+    place = reading_place(settings, settings.agreements(), from_archive)
     names = evidence_creation.topics_of(place, request)
     asked = AuditRequest("evidence create", request.why, request.asked_for)
     with journaled(place, names, asked) as run:
@@ -132,7 +130,7 @@ def create(
             run_series(series, wanted)
 
         with logged_native_output():
-            made = evidence_creation.make(settings, request, read)
+            made = evidence_creation.make(place, names, request, read)
         with OutputFile.open(out, force=force) as target:
             target.write(made.data)
         run.counts["events"] = len(made.verified.events)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.cli import replay_topics, terminal, verdict
 from sinergi.cli.journaled_run import software
-from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_scope import ReplayScope
 from sinergi.pages.evidence_report import html_of
 from sinergi.records.receipt_tables import tables_of
@@ -42,7 +41,6 @@ from sinergi_schemas.topics import TopicPartition
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from sinergi.cli.reading_place import ReadingPlace
     from sinergi.settings.settings import Settings
@@ -62,7 +60,6 @@ class EvidenceRequest(NamedTuple):
         asked_for: the options that choose the events, as they were given.
         made_by: who makes it; None for the agency or the login.
         key: with which the maker signs; None for those of the agency.
-        archive: the archive that is read; None for the brokers.
     """
 
     wanted: ReplayFilter
@@ -73,7 +70,6 @@ class EvidenceRequest(NamedTuple):
     why: str
     made_by: str | None
     key: SigningKey | None = None
-    archive: Path | None = None
 
 
 class MadeEvidence(NamedTuple):
@@ -97,20 +93,23 @@ class MadeEvidence(NamedTuple):
 
 
 def make(
-    settings: Settings, request: EvidenceRequest, run: Callable[[AuditSeries], None]
+    place: ReadingPlace,
+    names: Sequence[Topic],
+    request: EvidenceRequest,
+    run: Callable[[AuditSeries], None],
 ) -> MadeEvidence:
     """Read the topics, and make the bundle.
 
     Args:
+        place: where they are read.
+        names: those of `topics_of`.
         run: reads the audits to their end.
 
     Raises:
         EvidenceRefused: nothing could be read, or too much matches.
         SinergiError: as `AuditSeries.events`.
     """
-    catalog, agreements = Catalog.shipped(), settings.agreements()
-    place = reading_place(settings, agreements, request.archive)
-    names = topics_of(place, request)
+    catalog, settings, agreements = Catalog.shipped(), place.settings, place.agreements
     collected = CollectedEvidence()
     audits = [
         EvidenceAudit(
