@@ -5,12 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from sinergi_consumers.audit.near_keys import keep_nearest
+from sinergi_schemas.topics import partition_for
+from test_archive import archived, pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from test_archive import ArchivedPair
+
+__all__ = ["archived", "pair"]  # fixtures
 
 
 def nearest(wanted: str, *batches: Iterable[bytes]) -> list[str]:
@@ -36,8 +40,29 @@ def test_a_key_that_nobody_can_have_meant_is_no_hint() -> None:
 
 
 def test_no_key_is_compared_after_the_wanted_one_was_read() -> None:
-    def unread() -> Iterator[bytes]:
-        pytest.fail("its keys are compared")
-        yield b""
+    compared: list[bytes] = []
 
-    assert nearest("P/7", [b"P/6", b"P/8"], [b"P/7", b"P/71"], unread()) == ["P/7"]
+    def later() -> Iterator[bytes]:
+        compared.append(b"P/77")
+        yield b"P/77"
+
+    assert nearest("P/7", [b"P/6", b"P/8"], [b"P/7", b"P/71"], later()) == ["P/7"]
+    assert compared == []
+
+
+def test_a_key_of_another_partition_is_found_by_the_command_that_is_named(
+    archived: ArchivedPair,
+) -> None:
+    """A misspelt key belongs to another partition, as often as not; only that one was read."""
+    count, topic = archived.pair.partitions, archived.pair.topic.name
+    meant = partition_for(b"P/7", count)
+    misspelt = next(
+        key for key in map("P/7{}".format, "xyzw") if partition_for(key.encode(), count) != meant
+    )
+    for command in ("record", "received"):
+        status, _, err = archived.run(command, "transfer", misspelt)
+        assert status == 1
+        assert "did you mean P/7" not in err
+        assert f"`sinergi replay {topic} --key ID` compares the keys of its other part" in err
+    _, _, err = archived.run("replay", topic, "--key", misspelt)
+    assert "--key: did you mean P/7" in err

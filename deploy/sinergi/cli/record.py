@@ -102,7 +102,7 @@ def record(
     with search.journaled(request) as run:
         found = search.find(record_id, run)
         page = _page(search, found, has_searched=related) if found.record is not None else None
-        record_search.report_verdict(found, record_id)
+        record_search.report_verdict(found, record_id, search.agreements)
         if found.record is not None and page is not None and html is not None:
             from sinergi.pages.rendering import page as rendered  # noqa: PLC0415 - only for --html
 

@@ -156,7 +156,7 @@ class RecordSearch:
             )
 
 
-def report_verdict(found: FoundRecord, record_id: str) -> None:
+def report_verdict(found: FoundRecord, record_id: str, agreements: Agreements) -> None:
     """Say on standard error what was verified, and what is wrong."""
     for each in found.searched if found.record is None else [found.record]:
         verdict.report_partitions(each.audit)
@@ -171,6 +171,9 @@ def report_verdict(found: FoundRecord, record_id: str) -> None:
         for each in found.searched:
             hint, place = match_report.key_hint(each.near_keys), f"partition {each.partition}"
             terminal.note(f"  {each.topic.name}, {place}, where this key would be: {hint}")
+            if agreements.partitions(each.topic) > 1:
+                replay = f"`sinergi replay {each.topic.name} --key ID`"
+                terminal.note(f"    {replay} compares the keys of its other partitions too")
 
 
 def _chosen(readable: list[Topic], event_type: str, agency: str | None, where: str) -> list[Topic]:
