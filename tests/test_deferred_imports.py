@@ -7,6 +7,8 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -93,3 +95,54 @@ def test_a_process_that_runs_for_ever_has_loaded_its_modules_before_it_works() -
         print(deferred_imports.is_loaded("sinergi_schemas.backoff"))
     """
     assert python(code).split("\n") == ["[]", "True"]
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        "sinergi.local",
+        "sinergi.status",
+        "sinergi_schemas.errors",
+        "sinergi_schemas.events",
+        "sinergi_schemas.kafka",
+        "sinergi_schemas.postgresql",
+    ],
+)
+def test_a_module_that_its_package_imports_runs_once_also_where_it_is_imported_first(
+    package: str,
+) -> None:
+    """Else there are two classes of a name, and an `except` with one does not catch the other."""
+    code = f"""
+        import importlib, os, pathlib
+        from importlib.machinery import PathFinder
+
+        def twice(name):
+            module = importlib.import_module(name)
+            module.__file__
+            deferred_imports.load_all()
+            assert module is sys.modules[name] and module.__spec__.name == name
+            return [
+                each.__qualname__
+                for loaded in [*sys.modules.values()] if loaded.__name__.startswith("sinergi")
+                for each in [*vars(loaded).values()]
+                if isinstance(each, type) and each.__module__.startswith("sinergi")
+                and "." not in each.__qualname__
+                and getattr(sys.modules[each.__module__], each.__name__, each) is not each
+            ]
+
+        path = None
+        for part in "{package}".split("."):
+            name = part if path is None else name + "." + part
+            path = PathFinder.find_spec(name, path).submodule_search_locations
+        names = [each.stem for each in sorted(pathlib.Path(path[0]).glob("*.py"))]
+        print(len(names))
+        for each in names:
+            if not os.fork():  # each module is imported first in a process of its own
+                found = twice("{package}." + each) if each != "__init__" else []
+                os._exit(bool(found))
+            if os.wait()[1]:
+                print(each)
+    """
+    count, *wrong = python(code).split()
+    assert int(count) > 3
+    assert not wrong

@@ -15,14 +15,14 @@ import signal
 import sys
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from importlib.machinery import ModuleSpec
+
 
 _OWN_PACKAGES = {"sinergi", "sinergi_consumers", "sinergi_producers", "sinergi_schemas"}
 # Those whose import takes long, and which no module of ours needs while it is itself imported.
@@ -77,13 +77,36 @@ class _DeferringFinder(MetaPathFinder):
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The module's own place, with a loader that waits; None leaves it to Python."""
-        if name not in _LIBRARIES and name.partition(".")[0] not in _OWN_PACKAGES:
+        first = name.partition(".")[0]
+        known = sys.modules.get(name)
+        if known is not None and target is None and first in _LIBRARIES | _OWN_PACKAGES:
+            return ModuleSpec(name, _KnownModuleLoader(known))
+        if name not in _LIBRARIES and first not in _OWN_PACKAGES:
             return None
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
             return spec
         spec.loader = _DeferringLoader(spec.loader)
         return spec
+
+
+class _KnownModuleLoader(Loader):
+    """Gives a module that was imported while Python asked for the path of its package.
+
+    That ran the code of the package, which imports the module. Python does not look again whether
+    it is there, and would run its code a second time: then there would be two classes of each name.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._spec = module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        del spec
+        return self._module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._spec
 
 
 class _DeferringLoader(Loader):
