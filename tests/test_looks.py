@@ -13,7 +13,7 @@ from sinergi.metrics import definitions
 from sinergi.metrics.families import gauge
 from sinergi.metrics.health import Health
 from sinergi.metrics.looks import Look, LooksCollector
-from sinergi_schemas.clock import SYSTEM, SystemClock
+from sinergi_schemas.clock import SystemClock
 from sinergi_schemas.errors import BrokerAway, DatabaseAway, LockHeld, SinergiError, TopicMissing
 from sinergi_schemas.observer import WorkState
 from waiting import until
@@ -218,7 +218,8 @@ def test_looks_go_on_until_they_are_stopped() -> None:
         seen.append(threading.current_thread().name)
         return float(len(seen))
 
-    look = look_of(read, SYSTEM, pause=0.001)
+    # Its clock stands still: what was found is shown for three pauses only.
+    look = look_of(read, SetClock(), pause=0.001)
     look.start()
     until(lambda: len(seen) > 3, "it looks again and again")
     look.stop()
