@@ -18,10 +18,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections import deque
-from dataclasses import replace
+from contextlib import contextmanager
 from multiprocessing.connection import Connection as Channel
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _MOST_PROCESSES = 4
-_COMMAND = (sys.executable, "-P", "-m", "sinergi_schemas.kafka.reading_process")
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[1:];"
+    " from sinergi_schemas.kafka.reading_process import main; main()"
+)
 
 
 class ReadAhead:
@@ -85,18 +89,13 @@ class ReadAhead:
             range(at, min(at + self._part, offsets.stop))
             for at in range(offsets.start, offsets.stop, self._part)
         )
-        reported = -1
         try:
             turns = deque(self._start()[: len(parts)])
             for each in turns:
                 each.order(tp, parts.popleft())
             while turns:
                 process = turns.popleft()
-                for block in process.blocks():  # 1. in the order of the parts
-                    # A batch may lie in two parts, and is met by both processes.
-                    unreadable = [each for each in block.unreadable if each.offset > reported]
-                    reported = max((each.offset for each in unreadable), default=reported)
-                    yield replace(block, unreadable=unreadable)
+                yield from process.blocks()  # 1. in the order of the parts
                 if parts:
                     process.order(tp, parts.popleft())  # 2. it reads on while others are taken
                     turns.append(process)
@@ -121,22 +120,46 @@ def usable_processes() -> int:
     return min(_MOST_PROCESSES, usable) if usable > 1 else 0
 
 
+def _command() -> list[str]:
+    """How Python is started so that it finds the modules of this process, and no others.
+
+    An empty entry of the path is the working directory, where a file may be named like a module.
+
+    Raises:
+        OSError: it is not known where Python is, as in a program that embeds it.
+    """
+    if not sys.executable:
+        raise OSError("it is not known with which program Python is started")
+    flags = "-I" if sys.flags.isolated else "-EP" if sys.flags.ignore_environment else "-P"
+    return [sys.executable, flags, "-c", _PROGRAM, *filter(None, sys.path)]
+
+
 class _ReadingProcess:
-    """One process, and the range that it was asked for."""
+    """One process, and the range that it was asked for.
+
+    The socket is its standard input, a descriptor that it always has. It prints nothing that
+    concerns a user, and gets no signals of the terminal.
+    """
 
     def __init__(self, connection: Connection) -> None:
         # It reports by itself that the topic is silent; this is for a process that hangs.
         self._patience_seconds = connection.timeouts.silence + connection.timeouts.answer
+        login = dump_login(connection)
         ours, theirs = socket.socketpair()
-        with theirs:
+        with ours, theirs:
+            # It may hang in the middle of a block, too.
+            patience = struct.pack("ll", *divmod(int(self._patience_seconds * 1e6), 1_000_000))
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [*_COMMAND, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
+                _command(),
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
-        self._channel = Channel(ours.detach())
-        self._channel.send_bytes(dump_login(connection))
+            self._channel = Channel(ours.detach())
+        self._send(login)
 
     def close(self) -> None:
         """End it. What it was asked for is lost."""
@@ -151,7 +174,7 @@ class _ReadingProcess:
             OSError: the process has ended.
         """
         self._tp = tp
-        self._channel.send_bytes(json.dumps([*tp, offsets.start, offsets.stop]).encode())
+        self._send(json.dumps([*tp, offsets.start, offsets.stop]).encode())
 
     def blocks(self) -> Iterator[ParsedBlock]:
         """What it reads of the range.
@@ -167,11 +190,22 @@ class _ReadingProcess:
                 raise OSError(block.failure)
             is_last = block.is_last
 
+    def _send(self, data: bytes) -> None:
+        with self._failures():
+            self._channel.send_bytes(data)
+
     def _received(self) -> bytes:
-        if not self._channel.poll(self._patience_seconds):
-            raise OSError(f"a reading process did nothing for {self._patience_seconds:g} s")
-        try:
+        with self._failures():
             return self._channel.recv_bytes()
-        except EOFError:
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Say what has happened to it where the socket only says that nothing arrives."""
+        try:
+            yield
+        except BlockingIOError:
+            what = f"a reading process did nothing for {self._patience_seconds:g} s"
+            raise OSError(what) from None
+        except (EOFError, ConnectionError):
             status = self._process.wait()
             raise OSError(f"a reading process has ended with status {status}") from None

@@ -1,10 +1,8 @@
 """A process that reads ranges of offsets and parses their messages, for the process that began it.
 
-    python -m sinergi_schemas.kafka.reading_process <descriptor of a socket>
-
-It first gets where the brokers are and how to log in. Then it sends the blocks of each range that
-it is asked for (see `parsed_block`). It knows no keys and verifies nothing. It ends when the other
-process closes the socket, or ends.
+Its standard input is a socket. From there it first gets where the brokers are and how to log in.
+Then it sends the blocks of each range that it is asked for (see `parsed_block`). It knows no keys
+and verifies nothing. It ends when the other process closes the socket, or ends.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 import threading
 from contextlib import closing
@@ -43,24 +40,29 @@ _MOST_BLOCKS = 32
 
 
 def dump_login(connection: Connection) -> bytes:
-    """What a reading process is told first: how to reach the brokers, and how long to wait."""
-    return json.dumps(
-        {
-            "bootstrap": connection.bootstrap,
-            "options": dict(connection.options),
-            "timeouts": connection.timeouts.model_dump(),
-        }
-    ).encode()
+    """What a reading process is told first: how to reach the brokers, and how long to wait.
+
+    Raises:
+        OSError: an option is a function of this process.
+    """
+    login = {
+        "bootstrap": connection.bootstrap,
+        "options": dict(connection.options),
+        "timeouts": connection.timeouts.model_dump(),
+    }
+    try:
+        return json.dumps(login).encode()
+    except TypeError:
+        raise OSError("an option of the login cannot be passed to another process") from None
 
 
 def main() -> None:
     """Read the ranges that are asked for, until the socket is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process decides when this one ends
     level = structlog.make_filtering_bound_logger(logging.CRITICAL)
     structlog.configure(wrapper_class=level)  # the other process reports what concerns a user
     leave_loaded_objects()
     collect_rarely()
-    channel = Channel(int(sys.argv[1]))
+    channel = Channel(sys.stdin.fileno())
     login = json.loads(channel.recv_bytes())
     timeouts = KafkaTimeouts(**login["timeouts"])
     connection = Connection(login["bootstrap"], login["options"], timeouts=timeouts)
@@ -117,7 +119,3 @@ def _send(channel: Channel, blocks: Queue[bytes]) -> None:
             channel.send_bytes(blocks.get())
     except OSError:
         os._exit(0)  # the main thread may be waiting until a block is taken
-
-
-if __name__ == "__main__":
-    main()
