@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 8 * 1024 * 1024
 # Messages without a leaf that a search reads at one place.
 _MOST_FOREIGN = 100
+# Unreadable batches that are remembered, so that they are not reported again.
+_MOST_REPORTED = 1_000
 
 
 class OffsetReader(Protocol):
@@ -58,6 +60,7 @@ class PartitionScan:
         self._tp = tp
         self._ahead = ahead
         self._unreadable: list[Unreadable] = []
+        self._reported: dict[int, None] = {}
 
     @property
     def reader(self) -> OffsetReader:
@@ -131,9 +134,21 @@ class PartitionScan:
             yield map(parsed_or_error, part), ends_chunk
 
     def drain_unreadable(self) -> list[Unreadable]:
-        """The batches that could not be read and were passed over since the last call."""
-        found, self._unreadable = self._unreadable, []
-        return found + self._reader.drain_unreadable()
+        """The batches that could not be read and were passed over since the last call.
+
+        Each is reported once, also where several processes meet it: it may lie in two parts of a
+        range, or be read again.
+        """
+        found, self._unreadable = self._unreadable + self._reader.drain_unreadable(), []
+        return [each for each in found if self._is_first_report(each.offset)]
+
+    def _is_first_report(self, offset: int) -> bool:
+        if offset in self._reported:
+            return False
+        if len(self._reported) >= _MOST_REPORTED:
+            del self._reported[next(iter(self._reported))]
+        self._reported[offset] = None
+        return True
 
     def find(self, index: int) -> int:
         """An offset from which reading onwards meets a leaf; the first one where it is gone.
