@@ -16,6 +16,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, send, transfer
+from raw_produce import Record, produce_batch
 from secured_kafka import PASSWORD
 from sinergi_consumers.audit.event_filter import ReplayFilter
 from sinergi_consumers.audit.replay import Replay, ReplayCounts
@@ -139,6 +140,27 @@ def test_a_process_that_is_killed_loses_nothing_and_doubles_nothing(
     assert contents(found) == contents(alone)
     assert [each["event"] for each in logs] == ["reading in one process"]
     assert pids(ahead) == []
+
+
+def test_a_chunk_of_large_messages_ends_after_8_mib_whoever_reads_them(pair: AgencyPair) -> None:
+    """Whoever verifies keeps the messages of a chunk."""
+    large = [Record(bytes(600_000), b"P/1")]
+    produce_batch(pair.kafka, pair.topic.name, 0, large, times=40)
+    with (
+        closing(ReadAhead(pair.connection, 2, fewest=1, part=PART)) as ahead,
+        closing(RangeReader(pair.connection)) as reader,
+    ):
+        for processes in (ahead, None):
+            scan = PartitionScan(reader, TopicPartition(pair.topic.name, 0), processes)
+            _, end = scan.bounds()
+            chunks, count = [], 0
+            for part, ends in scan.parsed_parts(end - 40, end):
+                count += len([*part])
+                if ends:
+                    chunks.append(count)
+                    count = 0
+            assert sum(chunks) + count == 40
+            assert max(chunks) <= 14
 
 
 def test_a_process_that_hangs_is_not_waited_for_for_ever(pair: AgencyPair) -> None:

@@ -31,7 +31,9 @@ class ParsedBlock:
     Attributes:
         messages: in the order of their offsets.
         next_offset: all messages before it were read.
-        unreadable: the batches before it that could not be read.
+        unreadable: the batches that could not be read, and were passed over meanwhile. One that
+            lies after the messages may be in the next block too.
+        size: the bytes of the messages.
         is_last: whether the range ends here.
         failure: why the rest of the range was not read; empty if all of it was.
     """
@@ -39,25 +41,26 @@ class ParsedBlock:
     messages: Sequence[Parsed]
     next_offset: int
     unreadable: Sequence[Unreadable] = field(default=())
+    size: int = 0
     is_last: bool = False
     failure: str = ""
 
     def dump(self) -> bytes:
-        """It as bytes, for another process of this program."""
-        unreadable = [(each.offset, each.cause) for each in self.unreadable]
+        """The block as bytes, for another process of this program."""
         messages = [_fields(each) for each in self.messages]
-        return marshal.dumps((messages, self.next_offset, unreadable, self.is_last, self.failure))
+        unreadable = [(each.offset, each.cause) for each in self.unreadable]
+        rest = (self.size, self.is_last, self.failure)
+        return marshal.dumps((messages, self.next_offset, unreadable, *rest))
 
     @classmethod
     def load(cls, data: bytes, tp: TopicPartition) -> ParsedBlock:
         """Read what `dump` has written in another process of this program."""
-        messages, next_offset, unreadable, is_last, failure = marshal.loads(data)  # noqa: S302
+        messages, next_offset, unreadable, *rest = marshal.loads(data)  # noqa: S302
         return cls(
             [_message(each, tp) for each in messages],
             next_offset,
             [Unreadable(tp, *each) for each in unreadable],
-            is_last,
-            failure,
+            *rest,
         )
 
 

@@ -30,7 +30,6 @@ from sinergi_schemas.topics import TopicPartition
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.message import Parsed
 
 BLOCK_MESSAGES = 1_000
@@ -88,28 +87,21 @@ def _orders(channel: Channel) -> Iterator[tuple[TopicPartition, range]]:
 def _read(reader: RangeReader, tp: TopicPartition, offsets: range) -> Iterator[ParsedBlock]:
     """The blocks of a range."""
     messages: list[Parsed] = []
-    unreadable: list[Unreadable] = []
     size, end, failure = 0, offsets.start, ""
     try:
         for part in reader.parts({tp: offsets}):
             messages += map(message.parsed_or_error, part.messages)
             size += part.size
+            end = messages[-1].offset + 1
             if len(messages) >= BLOCK_MESSAGES or size >= _BLOCK_BYTES:
-                end = messages[-1].offset + 1
-                # Those beyond the end are met again if somebody else must read on from there.
-                unreadable += reader.drain_unreadable()
-                before = [each for each in unreadable if each.offset < end]
-                unreadable = [each for each in unreadable if each.offset >= end]
-                yield ParsedBlock(messages, end, before)
+                yield ParsedBlock(messages, end, reader.drain_unreadable(), size)
                 messages, size = [], 0
     except errors.SinergiError as why:
         failure = str(why)
-        end = messages[-1].offset + 1 if messages else end
     else:
         end = offsets.stop
-    unreadable += reader.drain_unreadable()
-    before = [each for each in unreadable if each.offset < end]
-    yield ParsedBlock(messages, end, before, is_last=True, failure=failure)
+    unreadable = reader.drain_unreadable()
+    yield ParsedBlock(messages, end, unreadable, size, is_last=True, failure=failure)
 
 
 def _send(channel: Channel, blocks: Queue[bytes]) -> None:

@@ -44,6 +44,23 @@ class OffsetReader(Protocol):
         """The batches that could not be read and were passed over since the last call."""
 
 
+class _Chunk:
+    """The messages since the end of the last chunk: at most so many, and some 8 MiB."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = self._size = 0
+
+    def ends(self, count: int, size: int, *, is_last: bool) -> bool:
+        """Whether the chunk ends with some more messages, which have so many bytes."""
+        self._count += count
+        self._size += size
+        is_full = self._count > self._most - MOST_AT_ONCE or self._size >= _CHUNK_BYTES
+        if is_full or is_last:
+            self._count = self._size = 0
+        return is_full or is_last
+
+
 class PartitionScan:
     """Reads one topic-partition, and finds leaves in it.
 
@@ -104,15 +121,10 @@ class PartitionScan:
         Raises:
             TopicAway, SinergiError: see `read`.
         """
-        count = size = 0
+        chunk = _Chunk(most)
         for part in self._reader.parts({self._tp: range(start, end)}, most):
-            count += len(part.messages)
-            size += part.size
-            is_full = count > most - MOST_AT_ONCE or size >= _CHUNK_BYTES
-            ends_chunk = is_full or part.is_short
-            yield part.messages, ends_chunk
-            if ends_chunk:
-                count = size = 0
+            ends = chunk.ends(len(part.messages), part.size, is_last=part.is_short)
+            yield part.messages, ends
 
     def parsed_parts(self, start: int, end: int) -> Iterator[tuple[Iterable[Parsed], bool]]:
         """As `parts`, with the messages parsed. Other processes read a long range.
@@ -121,15 +133,12 @@ class PartitionScan:
             TopicAway, SinergiError: see `read`.
         """
         if self._ahead is not None:
-            count = 0
+            chunk = _Chunk(CHUNK)
             for block in self._ahead.blocks(self._tp, range(start, end)):
                 start = block.next_offset
                 self._unreadable += block.unreadable
-                count += len(block.messages)
-                ends_chunk = count >= CHUNK or start == end
-                yield block.messages, ends_chunk
-                if ends_chunk:
-                    count = 0
+                ends = chunk.ends(len(block.messages), block.size, is_last=start == end)
+                yield block.messages, ends
         for part, ends_chunk in self.parts(start, end):
             yield map(parsed_or_error, part), ends_chunk
 
