@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg.types.json import Jsonb
 
 from sinergi_consumers.sinks.postgresql import rights
+from sinergi_schemas.nesting import is_deeper
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _WITHIN = """
 """
 _MOST_TEXT = 128 * 1024  # an argument of a command has no more
 _MOST_DOCUMENT = 8 * 1024 * 1024  # the trees of 40,000 topic-partitions
-_MOST_DEPTH = 16
+_MOST_LEVELS = 15
 
 
 def _text(column: str) -> str:
@@ -202,7 +203,7 @@ def _read(text: str | None) -> Any:
         found = json.loads(text or "null")
     except (ValueError, RecursionError):
         return _cut(text, _MOST_DOCUMENT)
-    return found if _is_shallow(found) else text
+    return text if is_deeper(found, _MOST_LEVELS) else found
 
 
 def _with_interval_in_order(asked_for: Any) -> Any:
@@ -213,11 +214,3 @@ def _with_interval_in_order(asked_for: Any) -> Any:
     return dict(
         sorted(asked_for.items(), key=lambda each: each[0] in last and last.index(each[0]) + 1)
     )
-
-
-def _is_shallow(document: Any) -> bool:
-    level = [document]
-    for _ in range(_MOST_DEPTH):
-        lists = [[*each.values()] if isinstance(each, dict) else each for each in level]
-        level = [inner for each in lists if isinstance(each, list) for inner in each]
-    return not level

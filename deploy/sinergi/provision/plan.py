@@ -16,6 +16,7 @@ from sinergi.provision.rights import USER
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.nesting import is_deeper
 from sinergi_schemas.plain_text import counted, listing
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def kept_plan(path: Path) -> KeptPlan:
         raise errors.PlanRefused(str(path), f"has the key {why} twice") from None
     except (ValueError, RecursionError):
         raise errors.PlanRefused(str(path), "is not JSON") from None
-    if _is_deeper(found, _MOST_LEVELS):  # what compares and shows it goes down level by level
+    if is_deeper(found, _MOST_LEVELS):  # what compares and shows it goes down level by level
         raise errors.PlanRefused(str(path), f"has more than {_MOST_LEVELS} levels")
     form = found.get("format") if isinstance(found, dict) else None
     if isinstance(form, str) and form.startswith(_FORMATS) and form != _FORMAT:
@@ -206,14 +207,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _KeyTwiceError(_value(name))
         found[name] = value
     return found
-
-
-def _is_deeper(value: object, levels: int) -> bool:
-    """Whether lists and objects lie in each other on more than some levels."""
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def check_unchanged(kept: KeptPlan, now: ProvisionPlan) -> None:
