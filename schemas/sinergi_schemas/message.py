@@ -126,7 +126,7 @@ def parse(received: ReceivedMessage) -> Message:
 
 
 def parsed_or_error(received: ReceivedMessage) -> Parsed:
-    """As `parse`, but it returns the error, for a process that passes its messages on."""
+    """As `parse`, but it returns the error in place of the message."""
     try:
         return parse(received)
     except errors.MessageMalformed as why:

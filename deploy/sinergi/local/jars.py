@@ -175,6 +175,8 @@ def _fetch(cache: Path, jars: list[Jar], console: Console | None) -> list[tuple[
         TransferSpeedColumn,
     )
 
+    # A retry is no news: where the last one fails, one error names the jar and the cause.
+    stamina.instrumentation.set_on_retry_hooks([])
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -199,8 +201,6 @@ def _fetch_one(context: MavenContext, jar: Jar) -> Path:
     if jar.is_at(path):
         return path
     _make_room(path)
-    # A retry is no news: where the last one fails, one error names the jar and the cause.
-    stamina.instrumentation.set_on_retry_hooks([])
     try:
         for attempt in stamina.retry_context(on=OSError, attempts=3, timeout=60):
             with attempt:
