@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 from collections import deque
 from threading import Condition, Thread, current_thread, main_thread
@@ -27,8 +28,11 @@ METADATA_KEY = "sinergi"
 
 # In a part, so that row groups are not tiny where frames are. polars keeps the rows of a row group
 # until it is full, which by default are 262,144, whatever their size.
-_ROWS, _BYTES = 20_000, 16 * 1024 * 1024
+_ROWS, _BYTES = 20_000, 8 * 1024 * 1024
 _MOST_WAITING = 2  # parts
+# Row groups that polars encodes before the disk takes them. By default they are many more, and more
+# on a machine with more processors: with a slow disk memory would hold them all.
+_MOST_ENCODED = ("POLARS_INFLIGHT_SINK_MORSEL_LIMIT", "2")
 _LOOK_SECONDS = 0.5  # a signal may come to another thread, and then does not end a wait
 _END_SECONDS = 10.0  # for a thread that polars does not let end; it dies with the process
 
@@ -73,6 +77,7 @@ class ParquetWriter:
                 target=self._write, args=(schema,), name="parquet output", daemon=True
             )
             _keep_interrupts()
+            os.environ.setdefault(*_MOST_ENCODED)
             self._thread.start()
         self._waiting.append(frame)
         self._waiting_rows += frame.height

@@ -7,7 +7,8 @@ delays the process or another client for long:
   a client that only connects cannot keep the queue full, and leaves the processor to the process.
 - at most `MOST_OPEN` connections at a time. One more closes the oldest one of the address that has
   most of them: a client that sends its request at once is answered before that, and one that does
-  not makes room.
+  not makes room. (Beside a flood from its own address a client can be closed all the same; it asks
+  again, as probes do.)
 - at most `MOST_ANSWERS` a second for each address; further requests wait, a few of them. So a storm
   of requests from one host takes nothing from another one.
 - a request of at most `MOST_REQUEST_BYTES`, of which only the first line is read.
