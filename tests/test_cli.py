@@ -199,6 +199,12 @@ def test_an_error_is_one_line_on_stderr_and_status_2(
     )
 
 
+def raised_after_an_interrupt(why: Exception) -> Exception:
+    """An error of code that cleans up after Ctrl-C, for example of a module that is half loaded."""
+    why.__context__ = KeyboardInterrupt()
+    return why
+
+
 @pytest.mark.parametrize(
     ("raised", "status", "line"),
     [
@@ -210,6 +216,7 @@ def test_an_error_is_one_line_on_stderr_and_status_2(
             "sinergi: this is a bug: RuntimeError at test_cli.py:",
         ),
         (KeyboardInterrupt(), 130, "sinergi: stopped"),
+        (raised_after_an_interrupt(ImportError()), 130, "sinergi: stopped"),
     ],
 )
 def test_whatever_a_command_raises_is_one_line(

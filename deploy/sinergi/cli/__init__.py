@@ -25,4 +25,8 @@ def main() -> None:
         with suppress(OSError):
             sys.stderr.write("sinergi: stopped\n")
         raise SystemExit(ExitStatus.STOPPED) from None
-    raise SystemExit(run())
+    status = run()
+    # If Ctrl-C has ended an evaluation of text, as some modules make while they load, CPython ends
+    # the process by SIGINT in place of a status, unless another evaluation comes after it.
+    eval("0")  # noqa: S307
+    raise SystemExit(status)

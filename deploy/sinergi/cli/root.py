@@ -228,8 +228,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except errors.SinergiError as why:
         _report(str(why), why)
     except Exception as why:  # noqa: BLE001 - the last resort: a bug is reported in one line too
-        if isinstance(why.__cause__, KeyboardInterrupt):
-            _report("stopped")  # Ctrl-C in a C function becomes a SystemError
+        if _follows_interrupt(why):
+            _report("stopped")
             return ExitStatus.STOPPED
         if isinstance(why, OSError) and isinstance(why.__context__, TyperException):
             return ExitStatus.ERROR  # a usage error that standard error does not take
@@ -244,6 +244,20 @@ def _run(arguments: Sequence[str] | None) -> int:
             why,
         )
     return ExitStatus.ERROR
+
+
+def _follows_interrupt(why: BaseException) -> bool:
+    """Whether an error came of Ctrl-C.
+
+    In a C function Ctrl-C becomes a SystemError. While modules load it leaves half a module, and
+    whatever asks that one for a name on the way out gets an ImportError.
+    """
+    seen: list[BaseException] = []
+    following: BaseException | None = why
+    while following is not None and following not in seen:
+        seen.append(following)
+        following = following.__cause__ or following.__context__
+    return any(isinstance(each, KeyboardInterrupt) for each in seen)
 
 
 def _wrote_help(why: OSError) -> bool:
