@@ -77,6 +77,7 @@ class Archiving:
             ReplayedTopicMissing, PartitionsDiffer: a topic is not there, or not complete.
             NotPermitted: it, or a topic of heads or receipts, may not be read.
             OutputRefused: the file cannot be written.
+            TopicChanged: a topic was created again meanwhile.
             Unavailable: the brokers do not answer.
         """
         agreements = next(iter(self._buses.values())).agreements
@@ -137,6 +138,8 @@ class Archiving:
             (counts,) = replay.partition_counts
             if not broken:
                 broken = _contradicted(counts, tp.origin(bus.agreements.bus), stated)
+                if broken:
+                    replay.check_same()
             with source.open_scan(tp) as scan:
                 start = max(member.next_offset, counts.first_offset)
                 self._add_rest(scan, member, start, counts.offsets[1])

@@ -241,6 +241,7 @@ class Audit:
             NotAgreed: no agreement covers the topic.
             PartitionsDiffer: the topic has fewer partitions than the agreement says.
             ReplayRefused: a copy does not exist, or has fewer partitions.
+            TopicChanged: the topic was created again meanwhile.
             Unavailable: the broker does not answer.
         """
 
@@ -366,6 +367,7 @@ class Audit:
                 )
             ]
             if found:
+                self._replay.check_same()
                 (first, error), *more = found
                 what = f"{_leaves(first.size)} and the root {first.root.hex()}"
                 statement = f"{first} {first.states} {what}"

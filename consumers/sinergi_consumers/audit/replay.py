@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.partition import Leaves, VerifiedBatch
+    from sinergi_consumers.reading.position import TopicIncarnation
     from sinergi_schemas.avro_types.nodes import RecordType
     from sinergi_schemas.kafka.scan import PartitionScan
     from sinergi_schemas.seal.history import VerifiedHistory
@@ -179,6 +180,19 @@ class Replay:
     def _schema(self) -> RecordType:
         return self.bus.catalog.newest(self.topic.event_type).event
 
+    @cached_property
+    def _incarnation(self) -> TopicIncarnation:
+        return self.bus.source.incarnation(self.name)
+
+    def check_same(self) -> None:
+        """Check that the topic is the one that this replay began to read.
+
+        Raises:
+            TopicChanged: it is not: what was read is of two topics, and disproves neither.
+        """
+        if self.bus.source.incarnation(self.name) != self._incarnation:
+            raise errors.TopicChanged(self.name, "it was deleted and created again")
+
     def events(self, wanted: ReplayFilter) -> Iterator[pl.DataFrame]:
         """Frames of verified events, partition by partition, each in leaf order.
 
@@ -186,7 +200,7 @@ class Replay:
             EventTypeUnknown: the event type is not installed.
             SealBroken: the topic is not what its owner sealed; nothing of that batch is returned.
             PartitionsDiffer: the topic has fewer partitions than the agreement says.
-            Unavailable: the broker does not answer.
+            TopicChanged, Unavailable: it was created again, or the broker does not answer.
         """
         for number in self.partitions():
             yield from self.partition(number, wanted)
@@ -312,7 +326,7 @@ class Replay:
             sizes: tree sizes; their roots are stored in `counts`.
 
         Raises:
-            SealBroken, Unavailable: as `events`.
+            SealBroken, TopicChanged, Unavailable: as `events`.
         """
         return self.batches_since(Frontier.empty(), counts, sizes)
 
@@ -328,11 +342,16 @@ class Replay:
         partition = Partition(bus, self.topic, number, keys, tree, compare=True)
         counts.skipped, counts.history = partition.skipped, partition.history
         counts.stated_roots, counts.origins = partition.stated_roots, partition.origins
+        _ = self._incarnation  # it is asked for before anything is read
         with self.bus.source.open_scan(TopicPartition(self.name, number)) as scan:
-            for batch in _read(scan, partition, counts, scan.find(tree.size)):
-                counts.add(batch, tree, ordered)
-                tree = batch.frontier
-                yield batch
+            try:
+                for batch in _read(scan, partition, counts, scan.find(tree.size)):
+                    counts.add(batch, tree, ordered)
+                    tree = batch.frontier
+                    yield batch
+            except errors.SealBroken:
+                self.check_same()
+                raise
 
 
 def _leaves_to_decode(batch: VerifiedBatch, wanted: ReplayFilter) -> Leaves:

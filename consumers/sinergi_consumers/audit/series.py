@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Errors about one topic. The others can still be audited.
 _OF_ONE_TOPIC = (
     errors.TopicMissing,
+    errors.TopicChanged,
     errors.NotPermitted,
     errors.PartitionsDiffer,
     errors.EventTypeUnknown,

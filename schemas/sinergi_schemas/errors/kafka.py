@@ -135,6 +135,15 @@ class ReplayedTopicMissing(TopicMissing):
     """
 
 
+class TopicChanged(ServiceAway):
+    """{topic} was changed while it was read: {what}. Try again; if it happens again, ask the
+    brokers' operator.
+    """
+
+    topic: str
+    what: str
+
+
 class OffsetGone(TopicHalted):
     """Leaf {index} of {topic}/{partition} is no longer on the broker: it was deleted, or the topic
     was created again. Its owner's relay sends it again when it is restarted; otherwise restore the

@@ -9,13 +9,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.consumer import PartLimit, open_consumer
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
-from sinergi_schemas.kafka.faults import raise_for, translated
+from sinergi_schemas.kafka.faults import translate, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -212,13 +212,15 @@ class _UnreadRanges:
         """Those of some messages that belong to the ranges; they count as read.
 
         Raises:
+            TopicChanged: messages that are unread were deleted.
             SinergiError: an error was delivered in place of a message; see `faults.translate`.
         """
         within: list[Message] = []
         reached: dict[TopicPartition, int] = {}
         tp, left, offset = None, range(0), 0
         for each in received:
-            raise_for(each.error())
+            if (error := each.error()) is not None:
+                raise _fault(each, error)
             # Most messages are of the same topic-partition as the one before.
             if tp is None or tp.partition != each.partition() or tp.topic != each.topic():
                 if tp is not None:
@@ -253,3 +255,11 @@ class _UnreadRanges:
         tp, left = next(iter(self._left.items()))
         where = f"partition {tp.partition} is silent at offset {left.start} of {left.stop}"
         return errors.TopicAway(tp.topic, where)
+
+
+def _fault(received: Message, error: KafkaError) -> errors.SinergiError:
+    """What an error means that was delivered in place of a message."""
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        what = f"partition {received.partition()} lacks the message to read next"
+        return errors.TopicChanged(received.topic() or "a topic", what)
+    return translate(error)
