@@ -74,3 +74,42 @@ def test_sigterm_ends_a_process_in_which_a_thread_from_before_takes_the_signal()
         program.send_signal(signal.SIGTERM)
         program.communicate(timeout=PATIENCE_SECONDS)
     assert program.returncode in (0, -signal.SIGTERM)
+
+
+INTERRUPTED_COLLECTION = """
+import os
+import signal
+import sys
+import sinergi.cli.root
+from sinergi.cli import main
+
+class Collected:
+    def __del__(self):
+        if not lost:
+            lost.append(1)
+            os.kill(os.getpid(), number)
+
+def settings():
+    del kept[:]
+    while True:
+        pass
+
+number, lost, kept = int(sys.argv.pop()), [], [Collected()]
+sinergi.cli.root.settings = settings
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_is_stopped_by_a_signal_that_comes_during_garbage_collection(
+    number: signal.Signals,
+) -> None:
+    """Python drops an exception that is raised there."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_COLLECTION, "status", str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "sinergi: stopped\n")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from contextlib import suppress
 
+from sinergi.cli.interrupts import raising_interrupts
 from sinergi.deferred_imports import defer_imports
 from sinergi.exit_status import ExitStatus
 
@@ -16,16 +16,15 @@ def main() -> None:
     # polars panics on a damaged datum, and we catch that. A backtrace of each panic would cost ten
     # times as much, and without memory left it waits for ever for a lock that it holds itself.
     os.environ["RUST_BACKTRACE"] = "0"
-    # By default SIGTERM ends Python at once, and unfinished files stay.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        defer_imports()
-        from sinergi.cli.root import run  # noqa: PLC0415 - importing the package stays free
-    except KeyboardInterrupt:  # Ctrl-C may come while modules load
-        with suppress(OSError):
-            sys.stderr.write("sinergi: stopped\n")
-        raise SystemExit(ExitStatus.STOPPED) from None
-    status = run()
+    with raising_interrupts():
+        try:
+            defer_imports()
+            from sinergi.cli.root import run  # noqa: PLC0415 - importing the package stays free
+        except KeyboardInterrupt:  # Ctrl-C may come while modules load
+            with suppress(OSError):
+                sys.stderr.write("sinergi: stopped\n")
+            raise SystemExit(ExitStatus.STOPPED) from None
+        status = run()
     # If Ctrl-C has ended an evaluation of text, as some modules make while they load, CPython ends
     # the process by SIGINT in place of a status, unless another evaluation comes after it.
     eval("0")  # noqa: S307

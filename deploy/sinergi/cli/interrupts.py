@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM of a command, also where Python would lose them.
+
+Python raises KeyboardInterrupt in whatever the main thread does. That may be a callback of garbage
+collection: a finalizer, or a weak reference, as the import system has one for each module that it
+loads. Nobody can catch an exception there. Python reports it and goes on, and so would the command.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Raised once more at once, it would be lost in the same callback.
+_AGAIN_SECONDS = 0.01
+
+
+@contextmanager
+def raising_interrupts() -> Iterator[None]:
+    """Have both signals raise KeyboardInterrupt within the block, again where it was lost."""
+    # By default SIGTERM ends Python at once, and unfinished files stay.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    reporting, sys.unraisablehook = sys.unraisablehook, _raise_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = reporting
+        signal.setitimer(signal.ITIMER_REAL, 0)  # its signal would end an interpreter that ends
+
+
+def _raise_again(lost: sys.UnraisableHookArgs) -> None:
+    """Report an exception that nobody can catch, unless it is raised again in a moment."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+    else:
+        sys.__unraisablehook__(lost)
