@@ -51,7 +51,7 @@ def bus(secured_bus: ProvisionedBus) -> ProvisionedBus:
 
 
 def delete(control: AccessControl, *users: str) -> None:
-    for answer in control._delete_users(users):
+    for answer in control._delete_users(users) if users else ():
         answer()
 
 

@@ -18,7 +18,6 @@ from sinergi.provision.access import users_of
 from sinergi.provision.coming import coming_changes
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.plan import ProvisionPlan, check_unchanged, kept_plan
-from sinergi.provision.progress import Progress
 from sinergi.provision.provisioner import Provisioner
 from sinergi.provision.strimzi import (
     Exposure,
@@ -183,8 +182,7 @@ def apply(
     if kept is not None:
         check_unchanged(kept, found)
     _show(found, as_json=as_json)
-    progress = Progress()
-    with provision_output.reporting_end(progress):
+    with provision_output.applying(found) as progress:
         provisioner.apply(found, progress)
     found.check_refused()
 

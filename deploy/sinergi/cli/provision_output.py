@@ -5,10 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
 from sinergi.cli import terminal
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.provision.access import AccessAction
 from sinergi.provision.plan import SETTLED
+from sinergi.provision.progress import Progress
 from sinergi.provision.rights import shown_time
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from sinergi.provision.access import AccessStep
     from sinergi.provision.coming import ComingChange
     from sinergi.provision.plan import ProvisionPlan
-    from sinergi.provision.progress import Progress
     from sinergi.provision.topics import TopicStep
 
 _STYLES = {
@@ -98,8 +100,21 @@ def show(
 
 
 @contextmanager
-def reporting_end(progress: Progress) -> Iterator[None]:
-    """Say on standard error what an apply has done, also one that fails or is interrupted."""
+def applying(plan: ProvisionPlan) -> Iterator[Progress]:
+    """A progress bar over the changes of a plan. It is given what counts them.
+
+    In the end it says what was done, also where the apply fails or is interrupted.
+    """
+    columns = (TextColumn("applying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = terminal.progress(*columns)
+    task = bar.add_task("", total=plan.change_count)
+    progress = Progress(lambda done: bar.update(task, completed=done))
+    with _reporting_end(progress), bar:
+        yield progress
+
+
+@contextmanager
+def _reporting_end(progress: Progress) -> Iterator[None]:
     rest = (
         "make and apply a new plan, or run `sinergi provision apply` without one: it does the rest"
     )

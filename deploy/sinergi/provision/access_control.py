@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
 )
 
 from sinergi.provision.access import AccessAction, FoundAccess
+from sinergi.provision.groups import groups
 from sinergi.provision.progress import RIGHT
 from sinergi.provision.progress import USER as USERS
 from sinergi.provision.rights import USER, AclEntry
@@ -128,8 +129,9 @@ class AccessControl:
             SinergiError: the cluster does not answer; see `faults.translate`.
         """
         removed = [step for step in steps if step.action is AccessAction.REMOVE]
-        rights = self._delete_entries([step.entry for step in removed if step.entry])
-        users = self._delete_users([step.user for step in removed if not step.entry])
+        entries = [step.entry for step in removed if step.entry]
+        rights = map(self._delete_entries, groups(entries))
+        users = map(self._delete_users, groups(step.user for step in removed if not step.entry))
         try:
             progress.confirm(RIGHT, rights)
         finally:
@@ -151,9 +153,9 @@ class AccessControl:
         created = [step for step in steps if step.action is AccessAction.CREATE]
         for each in created:
             if each.entry is None:
-                progress.confirm(USERS, [partial(self._set_password, each.user)])
-        rights = self._create_entries([step.entry for step in created if step.entry])
-        progress.confirm(RIGHT, rights)
+                progress.confirm(USERS, [[partial(self._set_password, each.user)]])
+        entries = [step.entry for step in created if step.entry]
+        progress.confirm(RIGHT, map(self._create_entries, groups(entries)))
         self._await(created)
 
     def _await(self, changed: Sequence[AccessStep]) -> None:
@@ -169,8 +171,6 @@ class AccessControl:
     def _delete_entries(self, entries: Iterable[AclEntry]) -> list[Callable[[], object]]:
         """Ask for it; what waits for each answer."""
         filters = [_as(AclBindingFilter, each) for each in entries]
-        if not filters:
-            return []
         asked = self._admin.delete_acls(filters, request_timeout=self._seconds)
         attempt = self._attempt("Alter")
         return [partial(self._admin.answer, each, attempt) for each in asked.values()]
@@ -178,8 +178,6 @@ class AccessControl:
     def _create_entries(self, entries: Iterable[AclEntry]) -> list[Callable[[], object]]:
         """Ask for it; what waits for each answer."""
         bindings = [_as(AclBinding, each) for each in entries]
-        if not bindings:
-            return []
         asked = self._admin.create_acls(bindings, request_timeout=self._seconds)
         attempt = self._attempt("Alter")
         return [partial(self._admin.answer, each, attempt) for each in asked.values()]
@@ -218,8 +216,6 @@ class AccessControl:
         self, changes: Sequence[UserScramCredentialUpsertion | UserScramCredentialDeletion]
     ) -> dict[str, Callable[[], object]]:
         """Ask for changes; what waits for the answer, for each user."""
-        if not changes:
-            return {}
         asked = self._admin.alter_user_scram_credentials(
             list(changes), request_timeout=self._seconds
         )

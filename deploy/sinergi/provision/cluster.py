@@ -15,6 +15,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from sinergi.provision.groups import groups
 from sinergi.provision.progress import TOPIC, Progress
 from sinergi.provision.topics import ExistingTopic, TopicAction, compare, waiting
 from sinergi_schemas import errors
@@ -73,11 +74,11 @@ class Cluster:
             SinergiError: the cluster does not answer, or does not permit it.
         """
         done = progress or Progress()
-        created = self._create([step for step in steps if step.verdict is TopicAction.CREATE])
-        done.confirm(TOPIC, created)
-        changed = self._change([step for step in steps if step.verdict is TopicAction.CHANGE])
-        done.confirm(TOPIC, changed)
-        self._await(steps)
+        created = [step for step in steps if step.verdict is TopicAction.CREATE]
+        done.confirm(TOPIC, map(self._create, groups(created, _records)))
+        changed = [step for step in steps if step.verdict is TopicAction.CHANGE]
+        done.confirm(TOPIC, map(self._change, groups(changed, _records)))
+        self._await([*created, *changed])
 
     def _found(self, names: Iterable[str]) -> dict[str, ExistingTopic]:
         """The topics that are there. Each question may reach another broker.
@@ -122,8 +123,6 @@ class Cluster:
             NewTopic(step.topic, step.partitions, step.copies, config=dict(step.settings))
             for step in steps
         ]
-        if not new:
-            return []
         asked = self._admin.create_topics(
             new, operation_timeout=self._seconds, request_timeout=2 * self._seconds
         )
@@ -139,20 +138,19 @@ class Cluster:
     def _await(self, steps: Sequence[TopicStep]) -> None:
         """Wait until the brokers show the changes, which the controller knows earlier."""
         deadline = SYSTEM.monotonic() + self._seconds
-        while pending := self._pending(steps):
+        pending = steps
+        while pending := self._pending(pending):
             if SYSTEM.monotonic() > deadline:
                 raise errors.TopicAway(
-                    pending[0], "it was provisioned, but the brokers do not show it"
+                    pending[0].topic, "it was provisioned, but the brokers do not show it"
                 )
             sleep(_PAUSE_SECONDS)
 
-    def _pending(self, steps: Sequence[TopicStep]) -> list[str]:
-        left = (TopicAction.REFUSED, TopicAction.WAITING)
-        done = [step for step in steps if step.verdict not in left]
-        found = self._found(step.topic for step in done)
+    def _pending(self, steps: Sequence[TopicStep]) -> list[TopicStep]:
+        found = self._found(step.topic for step in steps)
         return [
-            step.topic
-            for step in done
+            step
+            for step in steps
             if step.topic not in found
             or not step.settings.items() <= found[step.topic].settings.items()
         ]
@@ -170,8 +168,6 @@ class Cluster:
             )
             for step in steps
         ]
-        if not resources:
-            return []
         asked = self._admin.incremental_alter_configs(resources, request_timeout=self._seconds)
         return [
             partial(self._admin.answer, future, self._attempt("AlterConfigs", each.name))
@@ -184,3 +180,7 @@ class Cluster:
 
     def _attempt(self, operation: str, topic: str) -> Attempt:
         return self._admin.connection.attempt(operation, [topic])
+
+
+def _records(step: TopicStep) -> int:
+    return 1 + step.partitions + len(step.settings)

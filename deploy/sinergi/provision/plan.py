@@ -112,6 +112,13 @@ class ProvisionPlan:
         topics = {each.verdict for each in self.topics}
         return topics | {each.action for each in self.access or ()} <= SETTLED
 
+    @property
+    def change_count(self) -> int:
+        """How many topics, users and rights are made, changed or removed."""
+        topics = [step.verdict in (TopicAction.CREATE, TopicAction.CHANGE) for step in self.topics]
+        changed = (AccessAction.CREATE, AccessAction.REMOVE)
+        return sum(topics) + sum(step.action in changed for step in self.access or ())
+
     def with_steps(
         self, topics: Sequence[TopicStep], access: Sequence[AccessStep] | None
     ) -> ProvisionPlan:

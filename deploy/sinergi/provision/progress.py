@@ -15,30 +15,46 @@ TOPIC, USER, RIGHT = "topic", "user", "right"
 
 
 class Progress:
-    """Counts the changes that the brokers have confirmed, by their kind."""
+    """Counts the changes that the brokers have confirmed, by their kind.
 
-    def __init__(self) -> None:
+    Args:
+        report: is called with how many there are, after each.
+    """
+
+    def __init__(self, report: Callable[[int], object] | None = None) -> None:
         self.counts = Counter[str]()
+        self._report = report
 
     def __str__(self) -> str:
         return ", ".join(counted(self.counts[kind], kind) for kind in (TOPIC, USER, RIGHT))
 
-    def confirm(self, kind: str, answers: Iterable[Callable[[], object]]) -> None:
-        """Wait for the answer to each change; all are asked for, also after one that failed.
+    def confirm(self, kind: str, groups: Iterable[Iterable[Callable[[], object]]]) -> None:
+        """Wait for the answer to each change, also after one that failed.
 
         Args:
-            answers: each waits for one answer.
+            groups: each asks for some changes when it is taken, and has what waits for each answer.
+                Once a group was not answered, no further one is taken.
 
         Raises:
             SinergiError: the first that an answer has raised.
         """
         first: errors.SinergiError | None = None
-        for answer in answers:
-            try:
-                answer()
-            except errors.SinergiError as why:
-                first = first or why
-            else:
-                self.counts[kind] += 1
+        for group in groups:
+            is_away = False
+            for answer in group:
+                try:
+                    answer()
+                except errors.SinergiError as why:
+                    first = first or why
+                    is_away |= isinstance(why, (errors.ServiceAway, errors.LoginRefused))
+                else:
+                    self._count(kind)
+            if is_away:
+                break
         if first is not None:
             raise first
+
+    def _count(self, kind: str) -> None:
+        self.counts[kind] += 1
+        if self._report is not None:
+            self._report(self.counts.total())

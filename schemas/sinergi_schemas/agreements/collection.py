@@ -18,6 +18,7 @@ from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.plain_text import listing
 from sinergi_schemas.seal.key_ring import KeyRing
+from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.seal.heads import SignedHeads
     from sinergi_schemas.seal.keys import VerifyingKey
-    from sinergi_schemas.topics import Topic
 
 __all__ = ["Agreement", "Agreements", "Party", "ReceiptKey"]
 
@@ -50,6 +50,10 @@ class Agreements:
         if found:
             lines = listing(f"{path}: {problem}" for path, problem in found)
             raise errors.AgreementRefused(_names(self._newest_first), lines)
+        self._by_topic: dict[Topic, list[Agreement]] = {}
+        for each in self._newest_first:
+            for topic in each.topics():
+                self._by_topic.setdefault(topic, []).append(each)
 
     @classmethod
     def load(
@@ -116,7 +120,8 @@ class Agreements:
 
     def covering(self, agency: str, event_type: str, at: datetime) -> Agreement | None:
         """The agreement under which an agency may publish an event type at a time, or None."""
-        return next((each for each in self if each.permits(agency, event_type, at)), None)
+        covering = self._covering(Topic(agency, event_type))
+        return next((each for each in covering if each.in_force(at)), None)
 
     def why_not_in_force(self, agency: str, event_type: str, at: datetime) -> str:
         """The file that covers an event type, and when it comes into force or when it ended.
@@ -125,7 +130,7 @@ class Agreements:
         in force. If several files do, it is the one that ended last, or else the one that begins
         first.
         """
-        covering = [each for each in self if each.covers(agency, event_type)]
+        covering = self._covering(Topic(agency, event_type))
         if any(each.in_force(at) for each in covering):
             return ""
         begun = [each for each in covering if each.starts <= at and each.in_force_until]
@@ -144,10 +149,7 @@ class Agreements:
         Raises:
             NotAgreed: no agreement covers the topic.
         """
-        for each in self:
-            if each.covers(topic.agency, topic.event_type):
-                return each.events[topic.event_type].partitions
-        raise errors.NotAgreed(topic.name)
+        return self._newest(topic).events[topic.event_type].partitions
 
     def file_of(self, topic: Topic) -> str:
         """The path of the agreement that says how many partitions a topic has.
@@ -155,10 +157,7 @@ class Agreements:
         Raises:
             NotAgreed: no agreement covers the topic.
         """
-        for each in self:
-            if each.covers(topic.agency, topic.event_type):
-                return str(each.path)
-        raise errors.NotAgreed(topic.name)
+        return str(self._newest(topic).path)
 
     def topics(self, at: datetime | None = None) -> list[Topic]:
         """The topics of the agreements in force at a time (None: of all agreements), sorted."""
@@ -175,7 +174,8 @@ class Agreements:
             topic: an event topic.
             at: use only agreements in force at this time; None: use all agreements.
         """
-        return sorted({reader for each in self._at(at) for reader in each.readers(topic)})
+        standing = [each for each in self._covering(topic) if at is None or each.in_force(at)]
+        return sorted({reader for each in standing for reader in each.readers(topic)})
 
     def readers_since(self, topic: Topic, at: datetime | None = None) -> dict[str, Agreement]:
         """Each agency that was ever let read a topic, and the newest agreement that lets it.
@@ -185,7 +185,7 @@ class Agreements:
             at: use only agreements that have begun by this time; None: use all agreements.
         """
         found: dict[str, Agreement] = {}
-        for each in self._begun(at):
+        for each in self._covering(topic, at):
             for reader in each.readers(topic):
                 found.setdefault(reader, each)
         return dict(sorted(found.items()))
@@ -227,7 +227,7 @@ class Agreements:
 
         It is one of those in force that cover the topic, or else the newest one that did.
         """
-        covering = [each for each in self._begun(at) if each.covers(topic.agency, topic.event_type)]
+        covering = self._covering(topic, at)
         standing = [each for each in covering if each.in_force(at)] or covering[:1]
         return next((each for each in standing if each.audit_needs_reason), None)
 
@@ -242,12 +242,11 @@ class Agreements:
         keys. An agreement about other topics gives its parties no key for this topic. If no
         agreement covers the topic, the ring is empty.
         """
-        for each in self:
-            if each.covers(topic.agency, topic.event_type):
-                is_there = partition in range(each.events[topic.event_type].partitions)
-                party = each.parties[topic.agency]
-                return party.ring(topic.event_type, partition) if is_there else KeyRing(())
-        return KeyRing(())
+        if not (covering := self._covering(topic)):
+            return KeyRing(())
+        is_there = partition in range(covering[0].events[topic.event_type].partitions)
+        party = covering[0].parties[topic.agency]
+        return party.ring(topic.event_type, partition) if is_there else KeyRing(())
 
     def keys(self, agency: str) -> list[VerifyingKey]:
         """Every key that any agreement gives an agency, the newest first.
@@ -306,6 +305,22 @@ class Agreements:
                     found.add(key.key)
                 databases.add(key.database)
         return found
+
+    def _covering(self, topic: Topic, begun_by: datetime | None = None) -> list[Agreement]:
+        """The agreements that cover a topic, the newest first; None: also those to come."""
+        covering = self._by_topic.get(topic, [])
+        return [each for each in covering if begun_by is None or each.starts <= begun_by]
+
+    def _newest(self, topic: Topic) -> Agreement:
+        """The newest agreement that covers a topic.
+
+        Raises:
+            NotAgreed: no agreement covers it.
+        """
+        covering = self._covering(topic)
+        if not covering:
+            raise errors.NotAgreed(topic.name)
+        return covering[0]
 
     def _party(self, agency: str) -> list[Party]:
         return [each.parties[agency] for each in self if agency in each.parties]

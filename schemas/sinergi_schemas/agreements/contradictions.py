@@ -6,6 +6,7 @@ or key, events that were sealed under it cannot be checked.
 
 from __future__ import annotations
 
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from sinergi_schemas.agreements.replacement import replaced_by
@@ -13,7 +14,7 @@ from sinergi_schemas.files.toml_file import FileProblem
 from sinergi_schemas.seal.note import key_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
     from pathlib import Path
 
     from sinergi_schemas.agreements.model import Agreement
@@ -51,15 +52,50 @@ def contradictions_between(
         agreements: the newest first.
     """
     by_hash = {each.hash: each for each in agreements}
+    comparable = _comparable(agreements)
     for index, one in enumerate(agreements):
         for digest in one.replaces:
             if digest in by_hash and one.starts < by_hash[digest].starts:
                 what = f"is before that of {by_hash[digest].path}, which this file replaces"
                 yield one.path, FileProblem("in_force.from", f"{what}; write a later date")
-        for other in agreements[index + 1 :]:
+        for other in (agreements[older] for older in sorted(comparable[index])):
             yield from ((one.path, each) for each in _between(one, other))
             if _common(one, other) and other.hash not in replaced_by(one, by_hash):
                 yield one.path, _not_replaced(one, other)
+
+
+def _comparable(agreements: tuple[Agreement, ...]) -> list[set[int]]:
+    """For each agreement the older ones that may contradict it, as indexes.
+
+    They are those that say something else about the same thing, or cover the same topic. A bus may
+    have thousands of agreements, and most of them have one reader in common, with the same keys.
+    """
+    said: dict[Hashable, dict[Hashable, list[int]]] = {}
+    for index, each in enumerate(agreements):
+        for subject, what in _statements(index, each):
+            said.setdefault(subject, {}).setdefault(what, []).append(index)
+    found: list[set[int]] = [set() for _ in agreements]
+    for different in said.values():
+        for some, others in combinations(different.values(), 2):
+            for one, other in product(some, others):
+                found[min(one, other)].add(max(one, other))
+    return found
+
+
+def _statements(index: int, agreement: Agreement) -> Iterator[tuple[Hashable, Hashable]]:
+    """What an agreement says, each with its subject. What `_between` compares has to be in it."""
+    yield "bus", agreement.bus
+    # Two files that are the same, or cover the same topic, are compared whatever they say.
+    yield ("hash", agreement.hash), index
+    for topic in agreement.topics():
+        yield ("topic", topic), index
+    for principal, owner in agreement.owners():
+        yield ("principal", principal), owner
+    for agency, party in agreement.parties.items():
+        yield ("keys", agency), party.keys
+        yield ("receipt keys", agency), party.receipt_keys
+        for key in party.keys:
+            yield ("key", key.public), key.name
 
 
 def _names(topics: list[Topic]) -> str:
