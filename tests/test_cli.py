@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import contextmanager
+from errno import EMFILE
 from importlib.metadata import packages_distributions, requires, version
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
+from polars.exceptions import PanicException
 
 import sinergi
 from sinergi.cli import commands, root
@@ -215,6 +217,19 @@ def raised_after_an_interrupt(why: Exception) -> Exception:
             2,
             "sinergi: this is a bug: RuntimeError at test_cli.py:",
         ),
+        (
+            PanicException("Budi bin Slamet"),
+            2,
+            "sinergi: this is a bug: PanicException at test_cli.py:",
+        ),
+        (OSError(EMFILE, "x"), 2, "sinergi: The system gives this process no more open files"),
+        (RuntimeError("can't start new thread"), 2, "sinergi: The system gives this process no"),
+        (
+            PanicException('failed to spawn: Os { code: 11, kind: WouldBlock, message: "x" }'),
+            2,
+            "sinergi: The system gives this process no more threads or processes (Resource",
+        ),
+        (MemoryError(), 2, "sinergi: The system gives this process no more memory (Cannot"),
         (KeyboardInterrupt(), 130, "sinergi: stopped"),
         (raised_after_an_interrupt(ImportError()), 130, "sinergi: stopped"),
     ],
@@ -235,6 +250,19 @@ def test_whatever_a_command_raises_is_one_line(
     assert err.startswith(line)
     assert err.count("\n") == 1
     assert "Budi" not in err
+
+
+def test_a_command_that_cannot_be_loaded_gives_no_verdict() -> None:
+    """Python would end with 1, which means that something is disproved."""
+    script = (
+        "import sys; sys.modules['sinergi.cli.root'] = None; from sinergi.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "verify"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("sinergi: it cannot be loaded (ModuleNotFoundError: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_with_json_logs_the_error_that_ends_a_command_is_a_json_line_too(run: Run) -> None:

@@ -24,6 +24,11 @@ def main() -> None:
             with suppress(OSError):
                 sys.stderr.write("sinergi: stopped\n")
             raise SystemExit(ExitStatus.STOPPED) from None
+        except Exception as why:  # noqa: BLE001 - Python would end with 1, which would mean "no"
+            with suppress(OSError):
+                what = f"{type(why).__name__}: {why}"
+                sys.stderr.write(f"sinergi: it cannot be loaded ({what}); install it again\n")
+            raise SystemExit(ExitStatus.ERROR) from None
         status = run()
     # If Ctrl-C has ended an evaluation of text, as some modules make while they load, CPython ends
     # the process by SIGINT in place of a status, unless another evaluation comes after it.

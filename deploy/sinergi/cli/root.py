@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -75,6 +77,17 @@ _VALIDATION = (
     (re.compile(r"^Input should be a valid UUID.*", re.DOTALL), "must be a UUID"),
     (re.compile(r"^Input should be "), "must be "),
 )
+
+
+# What a process may lack, by the error number of the call that was refused.
+_LIMITS = {
+    EAGAIN: "no more threads or processes",
+    EMFILE: "no more open files",
+    ENFILE: "no more open files",
+    ENOMEM: "no more memory",
+}
+_PANIC = re.compile(r"\bOs \{ code: ([0-9]+),")  # as Rust has the error number
+_NO_THREAD = "can't start new thread"
 
 
 @contextmanager
@@ -227,7 +240,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return ExitStatus.STOPPED
     except errors.SinergiError as why:
         _report(str(why), why)
-    except Exception as why:  # noqa: BLE001 - the last resort: a bug is reported in one line too
+    except BaseException as why:  # noqa: BLE001 - the last resort, also where polars panics
         if _follows_interrupt(why):
             _report("stopped")
             return ExitStatus.STOPPED
@@ -238,11 +251,9 @@ def _run(arguments: Sequence[str] | None) -> int:
             unwritten = errors.OutputRefused(terminal.STANDARD_OUTPUT, what, "send it elsewhere")
             _report(str(unwritten), why)
             return ExitStatus.ERROR
-        _report(
-            f"this is a bug: {type(why).__name__} at {_where(why)}. Run it again as "
-            "`sinergi --debug …` and report what it shows.",
-            why,
-        )
+        lacking = _lacking(why)
+        bug = f"this is a bug: {type(why).__name__} at {_where(why)}. Run it again as "
+        _report(lacking or f"{bug}`sinergi --debug …` and report what it shows.", why)
     return ExitStatus.ERROR
 
 
@@ -266,12 +277,26 @@ def _wrote_help(why: OSError) -> bool:
     return bool(frames) and bool({"click", "rich", "typer"} & set(Path(frames[-1].filename).parts))
 
 
-def _where(why: Exception) -> str:
+def _lacking(why: BaseException) -> str:
+    """What the system did not give this process; empty if the error is about something else."""
+    found = _PANIC.search(str(why))
+    code = int(found[1]) if found else why.errno if isinstance(why, OSError) else None
+    if isinstance(why, MemoryError):
+        code = ENOMEM
+    elif isinstance(why, RuntimeError) and _NO_THREAD in str(why):
+        code = EAGAIN
+    if code not in _LIMITS:
+        return ""
+    what = f"The system gives this process {_LIMITS[code]} ({os.strerror(code)})"
+    return f"{what}. Raise its limits, as `ulimit -a` shows them, or end other processes."
+
+
+def _where(why: BaseException) -> str:
     frames = traceback.extract_tb(why.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
 
 
-def _report(text: str, why: Exception | None = None) -> None:
+def _report(text: str, why: BaseException | None = None) -> None:
     """Write why the command ends to standard error, as a line of the log where that is JSON."""
     if _invocation.log_json:
         import structlog  # noqa: PLC0415 - not for --help
