@@ -131,7 +131,7 @@ class TopicMissing(TopicAway):
 
 class ReplayedTopicMissing(TopicMissing):
     """{topic} is not on these brokers ({why}). Ask its owner and the brokers' operator; a copy of
-    it can be read with --copy.
+    it is read by `sinergi replay {topic} --copy NAME`.
     """
 
 
