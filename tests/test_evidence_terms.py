@@ -9,7 +9,11 @@ from sinergi.cli.evidence import asked_for
 from sinergi.cli.replay_options import EventChoice
 from sinergi.pages.evidence_report import html_of
 from sinergi_consumers.audit.evidence.report.contents import report_of
-from sinergi_consumers.audit.evidence.report.search_terms import TERMS, looked_for
+from sinergi_consumers.audit.evidence.report.search_terms import (
+    TERMS,
+    looked_for,
+    search_words,
+)
 
 
 def every_option(*, with_related: bool) -> dict[str, object]:
@@ -41,3 +45,10 @@ def test_an_option_that_has_no_words_is_shown_by_its_name_and_one_without_a_valu
     assert looked_for({"other": "x", "related": False}) == "other: x · other: x"
     assert looked_for({"related": False, "topics": []}) == ""
     assert looked_for({"related": True}) == "beserta catatan terkait · with related records"
+
+
+def test_a_statement_of_any_shape_is_shown_value_by_value() -> None:
+    asked = {"key": {"a": ["x", True, None]}, "name": True, "topics": ["s", 1]}
+    words = search_words(asked)
+    assert words.english == "key.a 1: x; key.a 2: true; name: true; in the topics s, 1"
+    assert words.indonesian == "key.a 1: x; key.a 2: true; name: true; dalam topik s, 1"

@@ -194,7 +194,7 @@ def test_the_keys_of_an_agreement_suffice(tmp_path: Path, capsys: Any) -> None:
     shown = capsys.readouterr()
     assert "MUT/2" in shown.out
     assert "bnnk-rekaan/register" in shown.out
-    assert "looked for: key: MUT/2" in shown.out
+    assert "looked for: record MUT/2" in shown.out
     assert "times are in Asia/Jakarta (WIB, +07:00)" in shown.out
     assert "2026-03-09 08:30:00" in shown.out
     assert "not proved: that no other event matches" in shown.err
@@ -226,7 +226,7 @@ def test_an_absence_is_never_called_proved(name: str, sentence: str, capsys: Any
     status = run(["evidence", "verify", str(VECTORS / f"{name}.zip"), *keys])
     shown = capsys.readouterr()
     assert status == EXPECTED[name]["status"]
-    assert shown.out == "looked for: key: MUT/2\n"  # and no table without rows
+    assert shown.out == "looked for: record MUT/2\n"  # and no table without rows
     assert f"verdict: {sentence}" in shown.err
     assert "proved: sinergi.lapas-rekaan.transfer/0 has 5 leaves; heads of" in shown.err
 

@@ -267,5 +267,6 @@ def test_a_topic_that_is_gone_is_not_made_anew_for_an_auditor(pair: AgencyPair) 
         Replay(pair.bus, pair.topic).partitions()
     assert str(raised.value) == (
         f"{pair.topic.name} is not on these brokers (none of them has it). Ask its owner and the "
-        f"brokers' operator; a copy of it is read by `sinergi replay {pair.topic.name} --copy NAME`."
+        "brokers' operator; a copy of it is read by "
+        f"`sinergi replay {pair.topic.name} --copy NAME`."
     )

@@ -10,7 +10,7 @@ from sinergi.cli import terminal
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.evidence.case_zone import CaseZone
-from sinergi_consumers.audit.evidence.omissions import looked_for
+from sinergi_consumers.audit.evidence.report.search_terms import search_words
 from sinergi_consumers.audit.evidence.verdict import Conclusion
 from sinergi_schemas.plain_text import counted
 
@@ -57,7 +57,7 @@ def show(
         terminal.show_json(_document(verdict, held))
     else:
         if verdict.asked_for:
-            terminal.show_line(f"looked for: {looked_for(verdict.asked_for)}")
+            terminal.show_line(f"looked for: {search_words(verdict.asked_for).english}")
         if verdict.events:
             terminal.show_line(f"times are in {zone}")
             terminal.show_table(_COLUMNS, [_row(each, zone) for each in verdict.events])

@@ -1,11 +1,8 @@
-"""What the search for a bundle left out, and what was looked for, as its maker states it."""
+"""What the search for a bundle left out, as its maker states it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 NOT_CHOSEN, NOT_AGREED = "not-chosen", "not-agreed"
 NOT_READ, NOT_SEALED = "not-read", "not-sealed"
@@ -75,15 +72,3 @@ class SearchStatement(NamedTuple):
             "not_searched": [each._asdict() for each in self.not_searched],
             "related_not_read": [each._asdict() for each in self.related_not_read],
         }
-
-
-def looked_for(asked_for: Mapping[str, Any]) -> str:
-    """The options that chose the events, in one line."""
-    found = []
-    for name, value in asked_for.items():
-        if value is True:
-            found.append(name)
-        elif value:
-            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-            found.append(f"{name}: {text}")
-    return "; ".join(found)

@@ -36,10 +36,18 @@ RELATED = Wording("with related records", "beserta catatan terkait")
 
 def looked_for(asked_for: Mapping[str, object]) -> str:
     """The options that chose the events, in words; those without a value are left out."""
+    told = search_words(asked_for)
+    return str(told) if told.english else ""
+
+
+def search_words(asked_for: Mapping[str, object]) -> Wording:
+    """The same in each language.
+
+    Args:
+        asked_for: as the maker of a bundle states it: options of any name, values of any kind.
+    """
     given = {name: value for name, value in asked_for.items() if value}
-    if not given:
-        return ""
-    return str(Wording(*(_told(given, at) for at in range(len(Wording._fields)))))
+    return Wording(*(_told(given, at) for at in range(len(Wording._fields))))
 
 
 def _told(given: Mapping[str, object], language: int) -> str:
@@ -53,7 +61,24 @@ def _conditions(given: Mapping[str, object], language: int) -> Iterator[str]:
     for name, value in given.items():
         if name == "related" and value is True:
             continue
-        start = f"{TERMS[name][language]} " if name in TERMS else f"{name}: "
-        yield start + (
-            ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        )
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        is_plain = all(isinstance(each, str | int | float) for each in values)
+        if name in TERMS and is_plain and value is not True:
+            yield f"{TERMS[name][language]} {', '.join(map(str, values))}"
+        else:
+            yield from (f"{path}: {text}" for path, text in _texts(value, name))
+
+
+def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """The values within a value, each with its path."""
+    match value:
+        case dict():
+            for name, each in value.items():
+                yield from _texts(each, f"{path}.{name}")
+        case list() | tuple():
+            for number, each in enumerate(value, 1):
+                yield from _texts(each, f"{path} {number}")
+        case None | False:
+            return
+        case _:
+            yield path, "true" if value is True else str(value)
