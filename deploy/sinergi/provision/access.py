@@ -169,7 +169,7 @@ def _rights(
         refused: the principals that get no right.
     """
     for entry, right in given.items():
-        action, why = AccessAction.CREATE, ", ".join(right.reasons)
+        action, why = AccessAction.CREATE, right.why
         if entry in found.entries:
             action = AccessAction.OK
         elif entry.principal in refused:
@@ -177,9 +177,8 @@ def _rights(
         yield AccessStep(right.owner, entry.principal, entry, action, why)
     for entry in found.entries - given.keys():
         if entry in ever and entry.principal.removeprefix(USER) not in found.other_users:
-            owner, reasons = ever[entry].owner, ", ".join(ever[entry].reasons)
-            why = f"no agreement in force gives it; {reasons} did"
-            yield AccessStep(owner, entry.principal, entry, AccessAction.REMOVE, why)
+            why = f"no agreement in force gives it; {ever[entry].why} did"
+            yield AccessStep(ever[entry].owner, entry.principal, entry, AccessAction.REMOVE, why)
         else:
             yield AccessStep("", entry.principal, entry, AccessAction.LEFT, FOREIGN)
 

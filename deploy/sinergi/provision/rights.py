@@ -34,6 +34,8 @@ USER = "User:"
 NO_GRACE = timedelta()
 ANY_HOST = "*"
 ALLOW = "ALLOW"
+# A national reader has a right on its receipts topic by thousands of agreements.
+_FIRST_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,6 +89,14 @@ class GivenRight(NamedTuple):
     owner: str
     reasons: tuple[str, ...]
 
+    @property
+    def why(self) -> str:
+        """The first reasons, the number of others, and the last one, which says whether it ends."""
+        left = len(self.reasons) - _FIRST_REASONS - 1
+        if left <= 0:
+            return ", ".join(self.reasons)
+        return ", ".join((*self.reasons[:_FIRST_REASONS], f"{left:,} more", self.reasons[-1]))
+
 
 def given_rights(agreements: Agreements, at: datetime | None = None) -> dict[AclEntry, GivenRight]:
     """The rights that agreements give, sorted.
@@ -94,7 +104,7 @@ def given_rights(agreements: Agreements, at: datetime | None = None) -> dict[Acl
     Args:
         at: the time at which they are in force; None for all that any agreement ever gives.
     """
-    found: dict[AclEntry, GivenRight] = {}
+    found: dict[AclEntry, tuple[str, dict[str, None]]] = {}
     for agreement, topic in _covering(agreements, at):
         # A replay compares a topic with the receipts of all that were ever its readers.
         receipts = {
@@ -103,10 +113,13 @@ def given_rights(agreements: Agreements, at: datetime | None = None) -> dict[Acl
             if reader != topic.agency
         }
         for entry, owner, reason in _of_topic(agreement, topic, receipts):
-            before = found.get(entry, GivenRight(entry, owner, ()))
-            reasons = dict.fromkeys((*before.reasons, reason))
-            found[entry] = GivenRight(entry, owner, tuple(reasons))
-    return dict(sorted(found.items()))
+            _, reasons = found.get(entry, (owner, {}))
+            reasons[reason] = None
+            found[entry] = owner, reasons
+    return {
+        entry: GivenRight(entry, owner, tuple(reasons))
+        for entry, (owner, reasons) in sorted(found.items())
+    }
 
 
 def rights_with_grace(
@@ -151,7 +164,7 @@ def _covering(agreements: Agreements, at: datetime | None) -> Iterator[tuple[Agr
     """Each topic with the agreement that gives its rights; without a time, with each that may."""
     for topic in agreements.topics(at):
         if at is None:
-            yield from ((each, topic) for each in agreements if topic in each.topics())
+            yield from ((each, topic) for each in agreements.covering_ever(topic))
         elif newest := agreements.covering(topic.agency, topic.event_type, at):
             yield newest, topic
 

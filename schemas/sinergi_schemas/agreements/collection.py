@@ -120,8 +120,17 @@ class Agreements:
 
     def covering(self, agency: str, event_type: str, at: datetime) -> Agreement | None:
         """The agreement under which an agency may publish an event type at a time, or None."""
-        covering = self._covering(Topic(agency, event_type))
+        covering = self.covering_ever(Topic(agency, event_type))
         return next((each for each in covering if each.in_force(at)), None)
+
+    def covering_ever(self, topic: Topic, begun_by: datetime | None = None) -> list[Agreement]:
+        """The agreements that cover a topic and have begun by a time, the newest first.
+
+        Args:
+            begun_by: None for those to come, too.
+        """
+        covering = self._by_topic.get(topic, [])
+        return [each for each in covering if begun_by is None or each.starts <= begun_by]
 
     def why_not_in_force(self, agency: str, event_type: str, at: datetime) -> str:
         """The file that covers an event type, and when it comes into force or when it ended.
@@ -130,7 +139,7 @@ class Agreements:
         in force. If several files do, it is the one that ended last, or else the one that begins
         first.
         """
-        covering = self._covering(Topic(agency, event_type))
+        covering = self.covering_ever(Topic(agency, event_type))
         if any(each.in_force(at) for each in covering):
             return ""
         begun = [each for each in covering if each.starts <= at and each.in_force_until]
@@ -174,7 +183,7 @@ class Agreements:
             topic: an event topic.
             at: use only agreements in force at this time; None: use all agreements.
         """
-        standing = [each for each in self._covering(topic) if at is None or each.in_force(at)]
+        standing = [each for each in self.covering_ever(topic) if at is None or each.in_force(at)]
         return sorted({reader for each in standing for reader in each.readers(topic)})
 
     def readers_since(self, topic: Topic, at: datetime | None = None) -> dict[str, Agreement]:
@@ -185,7 +194,7 @@ class Agreements:
             at: use only agreements that have begun by this time; None: use all agreements.
         """
         found: dict[str, Agreement] = {}
-        for each in self._covering(topic, at):
+        for each in self.covering_ever(topic, at):
             for reader in each.readers(topic):
                 found.setdefault(reader, each)
         return dict(sorted(found.items()))
@@ -227,7 +236,7 @@ class Agreements:
 
         It is one of those in force that cover the topic, or else the newest one that did.
         """
-        covering = self._covering(topic, at)
+        covering = self.covering_ever(topic, at)
         standing = [each for each in covering if each.in_force(at)] or covering[:1]
         return next((each for each in standing if each.audit_needs_reason), None)
 
@@ -242,7 +251,7 @@ class Agreements:
         keys. An agreement about other topics gives its parties no key for this topic. If no
         agreement covers the topic, the ring is empty.
         """
-        if not (covering := self._covering(topic)):
+        if not (covering := self.covering_ever(topic)):
             return KeyRing(())
         is_there = partition in range(covering[0].events[topic.event_type].partitions)
         party = covering[0].parties[topic.agency]
@@ -306,18 +315,13 @@ class Agreements:
                 databases.add(key.database)
         return found
 
-    def _covering(self, topic: Topic, begun_by: datetime | None = None) -> list[Agreement]:
-        """The agreements that cover a topic, the newest first; None: also those to come."""
-        covering = self._by_topic.get(topic, [])
-        return [each for each in covering if begun_by is None or each.starts <= begun_by]
-
     def _newest(self, topic: Topic) -> Agreement:
         """The newest agreement that covers a topic.
 
         Raises:
             NotAgreed: no agreement covers it.
         """
-        covering = self._covering(topic)
+        covering = self.covering_ever(topic)
         if not covering:
             raise errors.NotAgreed(topic.name)
         return covering[0]
