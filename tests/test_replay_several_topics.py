@@ -190,6 +190,11 @@ def test_what_matches_nothing_is_told_with_a_sum_and_the_nearest_spelling(full: 
         (("--name", "Tidak Ada"), "--name-like also finds other spellings"),
         (("--leaf", "0/99"), "transfer/0 has 3 leaves"),
         (("--leaf", "7/0"), "there is no partition 7"),
+        (("--region", "99"), "--region: no event that was read has a place in this region"),
+        (("--nik", "3510000000000001"), "--nik: no event that was read has a person with this NIK"),
+        (("--name-like", "Tidak Ada"), "--name-like: no event that was read has a person with"),
+        (("--from", "2030-01-01T00:00Z"), "--from, --to: no event that was read was recorded then"),
+        (("--occurred-from", "2030-01-01T00:00Z"), "no event that was read occurred then"),
     ):
         status, out, err = full.replay(*options, "--output", "ndjson")
         # Leaves that were named and are not there are a finding, as a record is.
@@ -197,6 +202,32 @@ def test_what_matches_nothing_is_told_with_a_sum_and_the_nearest_spelling(full: 
         assert "of 3 topics; 0 match" in err
         assert hint in err, options
     assert "did you mean" not in full.replay("--case", "LKN/12/III/2026")[2]
+
+
+def test_no_condition_that_an_event_meets_is_called_unmet_or_misspelt(full: Register) -> None:
+    unit, case = ("--unit", "Lapas Khusus Rekaan"), ("--case", "LKN/12/III/2026")
+    together = "each condition alone is met by some event that was read, and all together by none"
+    for options in (
+        (*case, *unit),
+        (*case, "--leaf", "0/2", "--type", "transfer", "--type", "seizure"),
+        (*unit, "--nik", NIK, "--region", "35"),
+        (*case, "--name-like", "Contoh Empat"),
+    ):
+        _, _, err = full.replay(*options)
+        assert "; 0 match" in err
+        assert together in err, options
+        assert not [line for line in err.splitlines() if line.startswith("  --")], options
+    _, _, err = full.replay(*unit, "--to", "2020-01-01T00:00Z")
+    assert "--from, --to: no event that was read was recorded then" in err
+    assert "--unit" not in err
+
+
+def test_a_leaf_of_another_record_is_not_called_absent(full: Register) -> None:
+    options = ("--type", "transfer", "--key", "T/1")
+    status, _, err = full.replay(*options, "--leaf", "0/1")
+    assert (status, "1 event of the record does not meet the other conditions" in err) == (1, True)
+    assert "--leaf:" not in err
+    assert "--leaf: " in full.replay(*options, "--leaf", "0/99")[2]
 
 
 def test_several_topics_end_with_a_line_over_all_of_them(full: Register) -> None:

@@ -125,7 +125,7 @@ class SimilarNameCondition:
 
     Attributes:
         wanted: the name.
-        spellings: the names that were found so far.
+        spellings: the names so far of the events that a filter returned.
     """
 
     wanted: SimilarName
@@ -133,11 +133,14 @@ class SimilarNameCondition:
 
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
-        similar = {
+        similar = sorted(self.similar(events, schema))
+        return _any_of(schema, _PERSON, "name", lambda value: value.is_in(similar))
+
+    def similar(self, events: pl.DataFrame, schema: RecordType) -> set[str]:
+        """The names in some events that may be the one that is looked for."""
+        return {
             name for name in _values(events, schema, _PERSON, "name") if self.wanted.matches(name)
         }
-        self.spellings.update(similar)
-        return _any_of(schema, _PERSON, "name", lambda value: value.is_in(sorted(similar)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +235,7 @@ class ReplayFilter:
         reached: if given, all events of these records, which are related to those that meet the
             conditions, and no other events.
         near_keys: the keys nearest to `record_id` that were read, for a hint where none is it.
+        met: which of `separate`, by number, some event meets, for a hint where none meets all.
     """
 
     since: datetime | None = None
@@ -240,6 +244,7 @@ class ReplayFilter:
     conditions: tuple[EventCondition, ...] = ()
     reached: RecordSetCondition | None = None
     near_keys: list[str] = field(default_factory=list)
+    met: set[int] = field(default_factory=set)
 
     def choose(self, events: pl.DataFrame, schema: RecordType) -> pl.DataFrame:
         """The events that pass the filter.
@@ -248,7 +253,23 @@ class ReplayFilter:
             events: the events, with the columns of `Layout.flatten`.
             schema: their schema.
         """
-        return _meeting(self._all(), events, schema)
+        chosen = _meeting(self._all(), events, schema)
+        if self.reached is not None:
+            return chosen
+        for number, each in enumerate(self.separate):
+            if not chosen.is_empty():
+                self.met.add(number)
+                if isinstance(each, SimilarNameCondition):
+                    each.spellings.update(each.similar(chosen, schema))
+            elif number not in self.met and not _meeting((each,), events, schema).is_empty():
+                self.met.add(number)
+        return chosen
+
+    @property
+    def separate(self) -> tuple[EventCondition, ...]:
+        """What is asked for besides the record: the conditions, and the interval if any."""
+        is_unlimited = self.since is None and self.until is None
+        return self.conditions if is_unlimited else (*self.conditions, self._recorded)
 
     def of_record(self, events: pl.DataFrame, schema: RecordType) -> tuple[int, int]:
         """How many of the record's events lie in the interval, and how many of them meet the rest.

@@ -10,6 +10,9 @@ from sinergi_consumers.audit.event_filter import (
     CaseCondition,
     LeafCondition,
     PersonCondition,
+    RegionCondition,
+    SimilarNameCondition,
+    TimeCondition,
     UnitCondition,
 )
 from sinergi_schemas.plain_text import counted
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from sinergi_consumers.audit.audit import Audit
-    from sinergi_consumers.audit.event_filter import ReplayFilter
+    from sinergi_consumers.audit.event_filter import EventCondition, ReplayFilter
 
 _FEW = 3
 _LONGEST = 200
@@ -42,19 +45,45 @@ def _hints(audits: Sequence[Audit], wanted: ReplayFilter) -> Iterator[str]:
     has_record = any(each.of_record or each.outside_interval for each in audits)
     if wanted.record_id is not None and not has_record:
         yield f"--key: {key_hint(wanted.near_keys)}"
-    for each in wanted.conditions:
-        match each:
-            case UnitCondition():
-                yield _near("--unit", each.unit, each.seen)
-            case CaseCondition():
-                yield _near("--case", each.case_number, each.seen)
-            case PersonCondition(name="name"):
-                yield (
-                    "--name takes the whole name as it was written, in upper or lower case;"
-                    " --name-like also finds other spellings"
-                )
-            case LeafCondition():
-                yield _sizes(audits, each.partition)
+        return  # only the events of that record are decoded and compared with the rest
+    unmet = [each for at, each in enumerate(wanted.separate) if at not in wanted.met]
+    none = "no event that was read" if wanted.record_id is None else "no event of the record"
+    for each in unmet:
+        yield from _hint(audits, each, none)
+    if wanted.record_id is None and not unmet and len(wanted.separate) > 1:
+        yield "each condition alone is met by some event that was read, and all together by none"
+
+
+def _hint(audits: Sequence[Audit], condition: EventCondition, none: str) -> Iterator[str]:
+    """What may be wrong with a condition that no event meets.
+
+    Args:
+        audits: of the topics that were read.
+        condition: which one.
+        none: the beginning of a sentence about the events that were compared with it.
+    """
+    match condition:
+        case UnitCondition():
+            yield _near("--unit", condition.unit, condition.seen, none)
+        case CaseCondition():
+            yield _near("--case", condition.case_number, condition.seen, none)
+        case RegionCondition():
+            yield f"--region: {none} has a place in this region"
+        case PersonCondition(name="nik"):
+            yield f"--nik: {none} has a person with this NIK"
+        case PersonCondition():
+            yield (
+                "--name takes the whole name as it was written, in upper or lower case;"
+                " --name-like also finds other spellings"
+            )
+        case SimilarNameCondition():
+            yield f"--name-like: {none} has a person with such a name"
+        case TimeCondition(column="recorded_at"):
+            yield f"--from, --to: {none} was recorded then"
+        case TimeCondition():
+            yield f"--occurred-from, --occurred-to: {none} occurred then"
+        case LeafCondition():
+            yield from _sizes(audits, condition)
 
 
 def key_hint(near: Sequence[str]) -> str:
@@ -64,22 +93,27 @@ def key_hint(near: Sequence[str]) -> str:
     return f"did you mean {' or '.join(near)}?"
 
 
-def _near(option: str, value: str, seen: Collection[str]) -> str:
+def _near(option: str, value: str, seen: Collection[str], none: str) -> str:
     """The values nearest to one that was not found, among those of the events that were read."""
     folded = {" ".join(each.split()).lower(): each for each in seen if len(each) <= _LONGEST}
     near = get_close_matches(" ".join(value.split()).lower()[:_LONGEST], sorted(folded), n=_FEW)
     if not near:
-        return f"{option}: no event that was read has this value or one that is spelt like it"
+        return f"{option}: {none} has this value or one that is spelt like it"
     meant = " or ".join(folded[each] for each in near)
-    return f"{option}: no event has this value; did you mean {meant}?"
+    return f"{option}: {none} has this value; did you mean {meant}?"
 
 
-def _sizes(audits: Sequence[Audit], partition: int) -> str:
-    """How many leaves the partition has that `--leaf` names, by topic."""
-    sizes = [
-        f"{audit.name}/{partition} has {counted(each.verified, 'leaf', 'leaves')}"
+def _sizes(audits: Sequence[Audit], wanted: LeafCondition) -> Iterator[str]:
+    """How many leaves the partition has that `--leaf` names, by topic, if none has these leaves."""
+    there = [
+        (audit.name, each.verified)
         for audit in audits
         for each in audit.partition_counts
-        if each.partition == partition
+        if each.partition == wanted.partition
     ]
-    return f"--leaf: {'; '.join(sizes[:_FEW]) or f'there is no partition {partition}'}"
+    if all(size <= wanted.first for _, size in there):
+        sizes = [
+            f"{name}/{wanted.partition} has {counted(size, 'leaf', 'leaves')}"
+            for name, size in there[:_FEW]
+        ]
+        yield f"--leaf: {'; '.join(sizes) or f'there is no partition {wanted.partition}'}"

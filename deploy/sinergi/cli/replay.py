@@ -228,7 +228,7 @@ def _show_documents(series: AuditSeries, chosen: EventChoice) -> None:
 def _report_spellings(wanted: ReplayFilter) -> None:
     """Say in how many spellings a similar name was found. The names are personal data."""
     for each in wanted.conditions:
-        if isinstance(each, SimilarNameCondition):
+        if isinstance(each, SimilarNameCondition) and each.spellings:
             found = counted(len(each.spellings), "spelling")
             terminal.note(f"--name-like found {found}: not every one need be the same person")
 
