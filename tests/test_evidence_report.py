@@ -13,6 +13,7 @@ from playwright.sync_api import sync_playwright
 
 import evidence_bundles
 from sinergi.pages.evidence_report import html_of
+from sinergi_consumers.audit.evidence.case_zone import CaseZone
 from sinergi_consumers.audit.evidence.omissions import (
     SearchStatement,
     UnreadRelated,
@@ -95,12 +96,27 @@ def test_all_times_are_in_the_one_zone_that_most_events_have() -> None:
     for events, zone in (
         ((first, elsewhere), "Asia/Jakarta (WIB, +07:00)"),
         ((elsewhere, elsewhere, first), "Asia/Jayapura (WIT, +09:00)"),
-        ((), "UTC"),
+        ((), "Asia/Jakarta (WIB, +07:00)"),  # of the agreement
     ):
         report = report_of(replace(contents, events=events))
         assert str(report.zone) == zone
         assert len({each.at.utcoffset() for each in report.timeline}) <= 1
         assert html_of(report).decode().count(f"<strong>{zone}</strong>") == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "made_at", "zone"),
+    [
+        ([], "2026-12-01T09:00:00Z", "UTC"),
+        ([b'# zone = "Asia/Jakarta"\nzone = "Asia/Nowhere"'], "2026-12-01T09:00:00Z", "UTC"),
+        ([b"in_force = { zone = 'Asia/Makassar' }"], "yesterday", "Asia/Makassar (WITA, +08:00)"),
+        ([b'zone = "Asia/Pontianak"'], "2026-12-01T09:00:00Z", "Asia/Pontianak (WIB, +07:00)"),
+    ],
+)
+def test_a_case_without_events_has_the_zone_of_its_agreements(
+    texts: list[bytes], made_at: str, zone: str
+) -> None:
+    assert str(CaseZone.of([], texts, made_at)) == zone
 
 
 def test_it_says_who_has_signed_the_statements_and_what_was_not_searched() -> None:

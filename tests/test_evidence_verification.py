@@ -227,6 +227,7 @@ def test_an_absence_is_never_called_proved(name: str, sentence: str, capsys: Any
     shown = capsys.readouterr()
     assert status == EXPECTED[name]["status"]
     assert shown.out == "looked for: record MUT/2\n"  # and no table without rows
+    assert "times below are in Asia/Jakarta (WIB, +07:00)" in shown.err  # of the agreement
     assert f"verdict: {sentence}" in shown.err
     assert "proved: sinergi.lapas-rekaan.transfer/0 has 5 leaves; heads of" in shown.err
 

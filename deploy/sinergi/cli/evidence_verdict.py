@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from sinergi.cli import terminal
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
-from sinergi_consumers.audit.evidence.case_zone import CaseZone
 from sinergi_consumers.audit.evidence.report.search_terms import search_words
 from sinergi_consumers.audit.evidence.verdict import Conclusion
 from sinergi_schemas.plain_text import counted
@@ -17,6 +16,7 @@ from sinergi_schemas.plain_text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sinergi_consumers.audit.evidence.case_zone import CaseZone
     from sinergi_consumers.audit.evidence.verdict import EvidenceVerdict, ProvedEvent
 
 _COLUMNS = (
@@ -52,7 +52,7 @@ def show(
     Returns:
         The exit status of the command.
     """
-    zone = CaseZone.of(each.document for each in verdict.events)
+    zone = verdict.zone
     if as_json:
         terminal.show_json(_document(verdict, held))
     else:
@@ -81,7 +81,7 @@ def notes(verdict: EvidenceVerdict) -> Iterator[str]:
     yield f"sinergi: SHA-256 of the file: {verdict.digest}"
     if not verdict.custody:
         return
-    zone, made = CaseZone.of(each.document for each in verdict.events), verdict.custody
+    zone, made = verdict.zone, verdict.custody
     yield f"sinergi: times below are in {zone}"
     at = zone.shown_text(made["made_at"])
     yield f"sinergi: made at {at} by {made['made_by']}, who states: {made['why']}"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sinergi_consumers.audit.evidence.case_zone import CaseZone
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -81,6 +83,7 @@ class EvidenceVerdict:
         event_count: how many events the bundle has, proved or not.
         events: the events that are proved.
         trees: the topic-partitions that are proved.
+        agreements: the files of the agreements that are what their names say.
         custody: who made the bundle, when and why: a statement of its maker.
         asked_for: what its maker has looked for, also a statement.
         statement: what the maker says was not searched.
@@ -93,6 +96,7 @@ class EvidenceVerdict:
     event_count: int = 0
     events: list[ProvedEvent] = field(default_factory=list)
     trees: list[ProvedTree] = field(default_factory=list)
+    agreements: list[bytes] = field(default_factory=list)
     custody: Mapping[str, Any] = field(default_factory=dict)
     asked_for: Mapping[str, Any] = field(default_factory=dict)
     statement: SearchStatement | None = None
@@ -104,6 +108,12 @@ class EvidenceVerdict:
         if self.disproved:
             return False
         return None if self.unchecked else True
+
+    @property
+    def zone(self) -> CaseZone:
+        """The zone in which all times are shown."""
+        events = (each.document for each in self.events)
+        return CaseZone.of(events, self.agreements, str(self.custody.get("made_at", "")))
 
     @property
     def conclusion(self) -> Conclusion:

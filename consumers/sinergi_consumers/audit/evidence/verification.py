@@ -167,6 +167,8 @@ class _AgreementChecks(BundleChecks):
     def _check_digest(self, path: str, digest: str) -> None:
         if sha256(self.content(path)).hexdigest() != digest:
             raise Disproved(path, "is not the file with the SHA-256 of its name")
+        if path == places.agreement_path(digest):
+            self.verdict.agreements.append(self.content(path))
 
     def _check_signatures(self, path: str, digest: str) -> None:
         self.content(places.agreement_path(digest))

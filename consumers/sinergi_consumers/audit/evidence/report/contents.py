@@ -149,7 +149,11 @@ class EvidenceReport(NamedTuple):
 def report_of(contents: BundleContents) -> EvidenceReport:
     """The report of what a bundle holds."""
     schemas = {each.fingerprint: each for each in contents.schemas}
-    zone = CaseZone.of(each.event for each in contents.events)
+    zone = CaseZone.of(
+        (each.event for each in contents.events),
+        (each.text for each in contents.agreements),
+        str(contents.custody["made_at"]),
+    )
     events = [_event(each, schemas[each.leaf.fingerprint], zone) for each in contents.events]
     events.sort(key=lambda each: (each.recorded_at, each.record, each.revision))
     stated = contents.custody
