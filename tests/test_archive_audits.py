@@ -114,8 +114,9 @@ def test_a_topic_that_has_grown_since_its_archive_has_every_leaf_of_it(
     assert len(found["remarks"]) == pair.partitions
     _, rows, _ = archived.run("journal", "--json", "--limit", "1")
     (entry,) = json.loads(rows)["rows"]
-    digest = ArchiveFile(archived.file).digest
-    assert entry["asked_for"]["against_archive"].startswith(f"archive {digest}")
+    asked, digest = entry["asked_for"], ArchiveFile(archived.file).digest
+    named = (asked["against_archive"], asked["against_archive_digest"])
+    assert named == (str(archived.file), digest)
 
 
 def test_a_leaf_that_differs_between_the_brokers_and_an_archive_is_named_in_either(

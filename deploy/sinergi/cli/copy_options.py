@@ -70,8 +70,10 @@ class CopyChoice:
         if names and self.against == (self.copy or names[0].name):
             raise errors.ReplayRefused(f"{self.against} would be compared with itself")
 
-    def copies(self, settings: Settings, agreements: Agreements, topics: Sequence[Topic]) -> Copies:
-        """The copies to read.
+    def copies(
+        self, settings: Settings, agreements: Agreements, topics: Sequence[Topic]
+    ) -> tuple[Copies, dict[str, Any]]:
+        """The copies to read, and the options for the journal.
 
         Args:
             topics: those that are read; one, if an option was given.
@@ -80,16 +82,13 @@ class CopyChoice:
             ArchiveRefused, ArchiveDamaged: the file is no archive that is used with these settings.
             NotArchived: it does not have the topic.
         """
+        described: dict[str, Any] = {"copy": self.copy, "against": self.against}
         if self.against_archive is None:
-            return Copies(self.copy, self.against)
+            return Copies(self.copy, self.against), described
         place = reading_place(settings, agreements, self.against_archive)
         place.check(topics)
-        return Copies(self.copy, str(self.against_archive), place.source(topics[0]))
-
-    def described(self, copies: Copies) -> dict[str, Any]:
-        """The options for the journal, with the archive by its digest."""
-        archive = None if copies.archive is None else copies.archive.login
-        return {"copy": self.copy, "against": self.against, "against_archive": archive}
+        described |= {f"against_{name}": value for name, value in place.described.items()}
+        return Copies(self.copy, str(self.against_archive), place.source(topics[0])), described
 
 
 choosing_copies = taking(CopyChoice, "of_copies")

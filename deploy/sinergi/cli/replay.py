@@ -155,9 +155,9 @@ def replay(
         reader = replay_tables.reader_of(of_reader, settings, agreements, names)
     place = reading_place(settings, agreements, archive)
     names = replay_topics.chosen(place, names, agency or [], event_type or [], reader)
-    copies = of_copies.copies(settings, agreements, names)
+    copies, described = of_copies.copies(settings, agreements, names)
     asked_for = {**chosen.described, **of_reader.described, "related": related}
-    request = AuditRequest("replay", why, asked_for | of_copies.described(copies))
+    request = AuditRequest("replay", why, asked_for | described)
     with journaled(place, names, request) as run:
         if arrival:
             database = reader_receipts.named(of_reader.reader, settings, agreements)
