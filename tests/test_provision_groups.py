@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sinergi.provision.cluster import Cluster
 from sinergi.provision.groups import groups
 from sinergi.provision.progress import TOPIC, Progress
-from sinergi.provision.topics import TopicAction, WantedTopic
-from sinergi_schemas.errors import BrokerAway, NotPermitted
+from sinergi.provision.topics import TopicAction, WantedTopic, compare
+from sinergi_schemas.errors import BrokerAway, NotPermitted, TopicAway
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
 
@@ -60,6 +60,19 @@ def test_topics_are_made_request_by_request_and_reported_as_they_come(
     cluster.apply(cluster.plan(want), Progress(reported.append))
     assert reported == [*range(1, 8)]
     assert {each.verdict for each in cluster.plan(want)} == {TopicAction.OK}
+
+
+def test_brokers_are_waited_for_while_they_show_more_and_more_topics(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cluster, "_seconds", 0.1)
+    cluster = Cluster(open_admin(Connection(kafka)))
+    steps = compare([WantedTopic(f"t{number}", 1, {}) for number in range(20)], {}, copies=1)
+    monkeypatch.setattr(Cluster, "_pending", lambda _, steps: steps[1:])
+    cluster._await(steps)
+    monkeypatch.setattr(Cluster, "_pending", lambda _, steps: steps)
+    with pytest.raises(TopicAway):
+        cluster._await(steps)
 
 
 def done() -> None:

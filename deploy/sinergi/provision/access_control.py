@@ -159,14 +159,25 @@ class AccessControl:
         self._await(created)
 
     def _await(self, changed: Sequence[AccessStep]) -> None:
-        """Wait until a broker shows the changes, which the controller knows earlier."""
+        """Wait until a broker shows the changes, which the controller knows earlier.
+
+        It is waited for while it shows more and more of them.
+        """
+        pending = changed
         deadline = SYSTEM.monotonic() + self._seconds
-        while changed:
-            if all(map(self._found().shows, changed)):
-                return
-            if SYSTEM.monotonic() > deadline:
+        while left := self._unshown(pending):
+            if len(left) < len(pending):
+                deadline = SYSTEM.monotonic() + self._seconds
+            elif SYSTEM.monotonic() > deadline:
                 raise errors.BrokerAway("users or rights were changed, and it does not show them")
+            pending = left
             sleep(_PAUSE_SECONDS)
+
+    def _unshown(self, steps: Sequence[AccessStep]) -> list[AccessStep]:
+        if not steps:
+            return []
+        found = self._found()
+        return [each for each in steps if not found.shows(each)]
 
     def _delete_entries(self, entries: Iterable[AclEntry]) -> list[Callable[[], object]]:
         """Ask for it; what waits for each answer."""

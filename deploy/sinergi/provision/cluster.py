@@ -136,14 +136,20 @@ class Cluster:
                 raise self._admin.fault(why, self._attempt("Create", name)) from None
 
     def _await(self, steps: Sequence[TopicStep]) -> None:
-        """Wait until the brokers show the changes, which the controller knows earlier."""
-        deadline = SYSTEM.monotonic() + self._seconds
+        """Wait until the brokers show the changes, which the controller knows earlier.
+
+        A broker takes some time for each of thousands of topics, so it is waited for while it shows
+        more and more of them.
+        """
         pending = steps
-        while pending := self._pending(pending):
-            if SYSTEM.monotonic() > deadline:
-                raise errors.TopicAway(
-                    pending[0].topic, "it was provisioned, but the brokers do not show it"
-                )
+        deadline = SYSTEM.monotonic() + self._seconds
+        while left := self._pending(pending):
+            if len(left) < len(pending):
+                deadline = SYSTEM.monotonic() + self._seconds
+            elif SYSTEM.monotonic() > deadline:
+                what = "it was provisioned, but the brokers do not show it"
+                raise errors.TopicAway(left[0].topic, what)
+            pending = left
             sleep(_PAUSE_SECONDS)
 
     def _pending(self, steps: Sequence[TopicStep]) -> list[TopicStep]:
