@@ -7,14 +7,14 @@
   on the disk. No unfinished file ever has the final name, and an earlier file stays until then.
 - A symbolic link is followed and stays a link. A link to nothing is refused, since the new file
   would be in a place that the user did not name.
-- Only files that this run has made are removed.
+- Only files that this run has made are removed, and the unfinished file of an earlier run for the
+  same place that was killed (`unfinished_file`).
 """
 
 from __future__ import annotations
 
 import io
 import os
-import secrets
 import select
 import stat
 import sys
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from sinergi_schemas import errors
+from sinergi_schemas.files import unfinished_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,8 +248,7 @@ class _RegularFile(OutputFile):
     def __init__(self, path: Path, place: Path, mode: int) -> None:
         self._place = place
         self._replaces = place.exists()
-        self._unfinished = place.with_name(f".sinergi-{secrets.token_hex(8)}.unfinished")
-        made = os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        self._unfinished, made = unfinished_file.begin(place, mode)
         super().__init__(path, os.fdopen(made, "wb"))
 
     @property
