@@ -94,6 +94,14 @@ def ask(
             ["replay", "change.sinergi.lapas-x.transfer"],
             "`sinergi replay sinergi.lapas-x.transfer --copy change.sinergi.lapas-x.transfer`",
         ),
+        (
+            ["replay", "sinergi.lapas-banyuwang.transfer"],
+            "(no agency lapas-banyuwang; did you mean lapas-banyuwangi?)",
+        ),
+        (
+            ["replay", "sinergi.bnnk-banyuwangi.transfer"],
+            "covers sinergi.bnnk-banyuwangi.transfer (bnnk-banyuwangi has topics of seizure).",
+        ),
         (["replay", "sinergi.a.transfers"], "There is no event type transfers; there are seizure"),
         (["replay", TOPIC, "--to", "2026-03-03T17:00"], "lacks a zone offset, as +07:00"),
         (["replay", TOPIC, "--from", "2026-03-03"], "lacks a zone offset, as +07:00"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -172,7 +173,7 @@ def report_verdict(found: FoundRecord, record_id: str, agreements: Agreements) -
             hint, place = match_report.key_hint(each.near_keys), f"partition {each.partition}"
             terminal.note(f"  {each.topic.name}, {place}, where this key would be: {hint}")
             if agreements.partitions(each.topic) > 1:
-                replay = f"`sinergi replay {each.topic.name} --key ID`"
+                replay = f"`sinergi replay {each.topic.name} --key {shlex.quote(record_id)}`"
                 terminal.note(f"    {replay} compares the keys of its other partitions too")
 
 

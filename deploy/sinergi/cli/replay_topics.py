@@ -10,6 +10,7 @@ from sinergi.cli import terminal
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.topics import Topic, is_kafka_name
 
 if TYPE_CHECKING:
@@ -108,18 +109,28 @@ def note_rights(place: ReadingPlace, named: Sequence[Topic]) -> None:
 
 
 def check_agreed(agreements: Agreements, named: Sequence[Topic]) -> None:
-    """Refuse topics that no agreement covers. Of a misspelt event type the error names the nearest.
+    """Refuse topics that no agreement covers, and name the nearest event type or agency.
 
     An agreement may have event types that this version does not know.
 
     Raises:
         EventTypeUnknown, NotAgreed: as `chosen`.
     """
-    known = {*Catalog.shipped().event_types, *(each.event_type for each in agreements.topics())}
+    agreed = agreements.topics()
+    known = {*Catalog.shipped().event_types, *(each.event_type for each in agreed)}
     for each in named:
         if each.event_type not in known:
             raise errors.EventTypeUnknown(each.event_type, tuple(sorted(known)))
-        agreements.partitions(each)
+        if each not in agreed:
+            raise errors.NotAgreed(each.name, _agreed_instead(each, agreed))
+
+
+def _agreed_instead(topic: Topic, agreed: Collection[Topic]) -> str:
+    """Which event types an agency publishes, or which agency may have been meant."""
+    types = [each.event_type for each in agreed if each.agency == topic.agency]
+    if types:
+        return f"{topic.agency} has topics of {', '.join(sorted(types))}"
+    return f"no agency {topic.agency}; {did_you_mean(topic.agency, {t.agency for t in agreed})}"
 
 
 def _topic(name: str) -> Topic:
