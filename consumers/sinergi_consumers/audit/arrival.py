@@ -7,7 +7,6 @@ neither when it occurred nor when its publisher recorded it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.audit.receipt_cuts import ReceiptReading
     from sinergi_schemas.avro_types.nodes import RecordType
-
-# Receipts have whole seconds; what is signed before a time is signed by this much before it.
-_LEAST = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +58,8 @@ def arrived(
         ReceiptFalse: a receipt in the database is not what it signed.
         Unavailable: the brokers or the database do not answer.
     """
-    ends = reading.cuts(tps, until - _LEAST)
+    ends = reading.cuts(tps, until, is_before=True)
     if since is None:
         return ArrivalCondition({tp: range(ends.size(tp)) for tp in tps})
-    starts = reading.cuts(tps, since - _LEAST, may_be_empty=True)
+    starts = reading.cuts(tps, since, is_before=True, may_be_empty=True)
     return ArrivalCondition({tp: range(starts.size(tp), ends.size(tp)) for tp in tps})

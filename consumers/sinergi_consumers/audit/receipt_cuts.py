@@ -13,7 +13,9 @@ ones may be gone. What cannot be told is not guessed: the cut is then refused.
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.audit.statements import SignedStatement
@@ -109,13 +111,19 @@ class ReceiptReading:
         self._source = source
 
     def cuts(
-        self, tps: Sequence[TopicPartition], at: datetime, *, may_be_empty: bool = False
+        self,
+        tps: Sequence[TopicPartition],
+        at: datetime,
+        *,
+        is_before: bool = False,
+        may_be_empty: bool = False,
     ) -> ReceiptCuts:
         """How many leaves of some partitions the database had at a time.
 
         Args:
             tps: the topic-partitions.
             at: the time.
+            is_before: whether a receipt that is signed at that very time does not count.
             may_be_empty: whether it may be a time before its first receipt.
 
         Raises:
@@ -124,11 +132,13 @@ class ReceiptReading:
             ReceiptFalse: a receipt in the database is not what it signed.
             Unavailable: the brokers or the database do not answer.
         """
-        second = int(at.timestamp())
+        # Receipts have whole seconds.
+        second = ceil(at.timestamp()) - 1 if is_before else int(at.timestamp())
         found = ReceiptCuts(self.reader, at)
         published = self._published(tps, second)
         near = {tp: self._near(tp, second, published[tp], found) for tp in tps}
-        self._check(found, near, may_be_empty=may_be_empty)
+        when = f"{'before' if is_before else 'at'} {at.isoformat(timespec='seconds')}"
+        self._check(found, near, when, may_be_empty=may_be_empty)
         found.receipts = {tp: each.last for tp, each in near.items() if each.last is not None}
         return found
 
@@ -213,6 +223,7 @@ class ReceiptReading:
         self,
         found: ReceiptCuts,
         near: Mapping[TopicPartition, NearReceipts],
+        when: str,
         *,
         may_be_empty: bool,
     ) -> None:
@@ -221,21 +232,24 @@ class ReceiptReading:
         Raises:
             ReceiptsMissing, NothingReceived: they do not.
         """
-        reader, at = str(self.reader), found.at.isoformat(timespec="seconds")
+        reader = str(self.reader)
         if not any(each.last or each.following for each in near.values()):
             what = "no receipt of it was found for these topics"
-            raise errors.ReceiptsMissing(reader, at, f"\n  {what}")
+            raise errors.ReceiptsMissing(reader, when, f"\n  {what}")
         if self.records is None:
             unknown = [
                 _unknown(tp, each) for tp, each in near.items() if each.following is not None
             ]
             if unknown:
-                raise errors.ReceiptsMissing(reader, at, listing(unknown))
+                every = f"the database itself has every receipt: ask with the settings of {reader}"
+                raise errors.ReceiptsMissing(reader, when, listing([*unknown, every]))
         elif not may_be_empty and not any(each.last for each in near.values()):
             first = min(
                 each.following.at for each in near.values() if each.following and each.following.at
             )
-            raise errors.NothingReceived(reader, at, first.isoformat())
+            with suppress(OverflowError):  # another offset may need the year 10000
+                first = first.astimezone(found.at.tzinfo)
+            raise errors.NothingReceived(reader, when, first.isoformat())
 
 
 def _unknown(tp: TopicPartition, near: NearReceipts) -> str:

@@ -83,7 +83,7 @@ def interval(
 
 
 def instant(option: str, text: str | None) -> datetime | None:
-    """A time that an option names, in UTC; None if it is not given.
+    """A time that an option names, with its offset; None if it is not given.
 
     Raises:
         ReplayRefused: it is no time, or lacks a zone offset.
@@ -99,9 +99,10 @@ def instant(option: str, text: str | None) -> datetime | None:
     if found.tzinfo is None:
         raise errors.ReplayRefused(f"{option} {text!r} lacks a zone offset, as +07:00")
     try:
-        return found.astimezone(UTC)
+        found.astimezone(UTC)
     except OverflowError:
         raise errors.ReplayRefused(f"{option} {text!r} lies outside the years 1 to 9999") from None
+    return found
 
 
 def _check(option: str, value: str, kind: Any, rule: str) -> None:

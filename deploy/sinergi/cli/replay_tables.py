@@ -6,6 +6,7 @@ With `--as-of` they are the tables that a reader's database had at a time, by it
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sinergi import migrate
@@ -191,7 +192,7 @@ def _cuts(past: PastTables) -> dict[str, Any]:
     """At which receipts the tables are cut."""
     receipts = sorted(past.cuts.receipts.items())
     return {
-        "time": past.cuts.at.isoformat(),
+        "time": past.cuts.at.astimezone(UTC).isoformat(),
         "database": str(past.cuts.reader),
         "is_recorded": past.records is not None,
         "leaves": {f"{tp.topic}/{tp.partition}": each.size for tp, each in receipts},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -103,7 +104,7 @@ def _interval(since: str, until: str) -> TimeInterval:
         raise errors.VerificationRefused("say both --from and --to")
     if end > SYSTEM.now():
         raise errors.VerificationRefused(f"--to {until!r} lies in the future")
-    return TimeInterval(start, end)
+    return TimeInterval(start.astimezone(UTC), end.astimezone(UTC))
 
 
 def _audited(

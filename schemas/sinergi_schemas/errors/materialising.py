@@ -58,18 +58,20 @@ class ReplayDatabaseRefused(Refused):
 
 
 class ReceiptsMissing(Refused):
-    """What {reader} had at {at} cannot be told by its receipts:{listing}"""
+    """What {reader} had {when} cannot be told by its receipts:{listing}"""
 
     reader: str
-    at: str
+    when: str
+    """`at` or `before` a time, with its offset."""
     listing: str
 
 
 class NothingReceived(Refused):
-    """{reader} had nothing at {at}, by its own receipts: the first one is of {first}."""
+    """{reader} had nothing {when}, by its own receipts: the first one is of {first}."""
 
     reader: str
-    at: str
+    when: str
+    """As of `ReceiptsMissing`."""
     first: str
 
 
