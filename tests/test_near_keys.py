@@ -63,7 +63,7 @@ def test_a_key_of_another_partition_is_found_by_the_command_that_is_named(
         status, _, err = archived.run(command, "transfer", misspelt)
         assert status == 1
         assert "did you mean P/7" not in err
-        hint = f"`sinergi replay {topic} --key {misspelt}` compares the keys of its other partitions"
+        hint = f"`sinergi replay {topic} --key {misspelt}` compares the keys of its other part"
         assert hint in err
     _, _, err = archived.run("replay", topic, "--key", misspelt)
     assert "--key: did you mean P/7" in err

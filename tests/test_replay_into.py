@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -106,8 +107,15 @@ def test_a_replay_that_is_broken_off_goes_on_from_the_positions(
         assert live.sinergi("replay", "--into", empty)[0] == ExitStatus.STOPPED
     assert 0 < len(live.tables(empty)["sinergi.transfer"]) < 28
     assert ask(empty, "SELECT ended_at, outcome FROM sinergi_replay.replay") == [(None, None)]
-    assert live.sinergi("replay", "--into", empty)[0] == ExitStatus.SUCCESS
+    status, _, err = live.sinergi("replay", "--into", empty)
+    assert status == ExitStatus.SUCCESS
+    stored = re.search(r", (\d+) stored, (\d+) stored before$", err, re.MULTILINE)
+    assert stored
+    assert min(map(int, stored.groups())) > 0
+    assert sum(map(int, stored.groups())) == sum(live.sizes)
     assert live.tables(empty) == live.tables()
+    status, _, err = live.sinergi("replay", "--into", empty)
+    assert f" 0 stored, {sum(live.sizes)} stored before" in err
     ((outcome,),) = ask(
         empty, "SELECT outcome FROM sinergi_replay.replay WHERE ended_at > begun_at"
     )

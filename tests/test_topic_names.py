@@ -29,7 +29,7 @@ UNKNOWN = (
     "There is no event type transfr; there are seizure, suspicious-visit, transfer; did you mean"
     " transfer? Name one of these, or install the version of Sinergi that has it."
 )
-NOT_AGREED = "No agreement in force covers sinergi.nobody.transfer (no agency nobody; known are bnnk"
+NOT_AGREED = "No agreement in force covers sinergi.nobody.transfer (no agency nobody; known are"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

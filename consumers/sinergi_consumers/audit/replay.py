@@ -54,8 +54,9 @@ class ReplayCounts:
         unsealed: the number of leaves after the last checkpoint; their batch is not complete yet.
         root: of the tree of all verified leaves.
         roots: of the trees of the requested sizes, by size.
-        note: the last checkpoint with its owner's signatures; empty before the first one.
-        shown: the number of events that were returned.
+        note: the last checkpoint with its owner's signatures; empty before it.
+        shown: the number of events that were returned, or that this run has stored in tables.
+        stored_before: the number of those that the tables had when the run began.
         refused: sealed events that do not decode or contradict their topic or key, by reason.
         quarantined: events that could not become rows, where a replay fills tables, by reason.
         unlike: events whose rows are not as a database had them, where a replay restores the past.
@@ -64,8 +65,7 @@ class ReplayCounts:
         resends: the number of messages that were skipped as copies.
         leaves: 16 bytes of each leaf hash, if they are stored for a comparison.
         history: what the reader stored to compare with, and what could not be compared.
-        stated_roots: of the trees in the last checkpoints that the owner has signed, by size; the
-            leaves of the partition may contradict them.
+        stated_roots: of the owner's last checkpoints, by size; the leaves may contradict them.
         origins: in the checkpoints of the partition, whoever signed them.
         outside_interval: `recorded_at` of the requested record's events outside the interval.
         of_record: the number of the requested record's events within the interval.
@@ -81,6 +81,7 @@ class ReplayCounts:
     roots: dict[int, bytes] = field(default_factory=dict)
     note: str = ""
     shown: int = 0
+    stored_before: int = 0
     refused: SkippedByCause = field(default_factory=SkippedByCause)
     quarantined: SkippedByCause = field(default_factory=SkippedByCause)
     unlike: SkippedByCause = field(default_factory=SkippedByCause)

@@ -92,6 +92,7 @@ class TableReplay(Replay):
         incarnation = self.bus.source.incarnation(self.name)
         stored = {each.frontier.size: each.frontier.root() for each in positions.values()}
         counts, empty, tree = self.new_counts(number), self.empty_frame(), Frontier.empty()
+        counts.stored_before = min((each.frontier.size for each in positions.values()), default=0)
         past, names = self._target.past, [each.name for each in self._target.projections]
         for batch in self.batches(counts, sizes | stored.keys()):
             self._compare(tp, stored, counts)
@@ -120,7 +121,7 @@ class TableReplay(Replay):
         prepared = _as_now if refusals is None else refusals.prepared
         with target.sink.transaction() as transaction:
             merged = merge_batch(transaction, target.projections, decoded, prepared=prepared)
-        counts.shown += len(batch.messages)
+        counts.shown += sum(each.leaf_index >= counts.stored_before for each in batch.messages)
         for projection, refused in merged.quarantined:
             what = f"{refused.reason} in {projection.name}"
             counts.quarantined.add(what, refused.message.offset, refused.message.leaf_index)

@@ -28,16 +28,28 @@ _LONGEST = 200
 
 
 def report(audits: Sequence[Audit], wanted: ReplayFilter) -> None:
-    """Write to standard error a line over all topics, and hints if no event matches."""
+    """Write to standard error a line over all topics, and hints if no event matches.
+
+    A replay that fills tables takes every event: the line then says how many are stored.
+    """
     read = sum(each.verified for audit in audits for each in audit.partition_counts)
     found = sum(each.shown for each in audits)
     topics = counted(sum(not each.verdict.not_read for each in audits), "topic")
     unread = sum(bool(each.verdict.not_read) for each in audits)
     more = f"; {counted(unread, 'topic')} could not be read" if unread else ""
-    verb = "matches" if found == 1 else "match"
-    terminal.note(f"sinergi: read {counted(read, 'event')} of {topics}; {found:,} {verb}{more}")
+    result = f"{found:,} {'matches' if found == 1 else 'match'}"
+    if any(each.fills_tables for each in audits):
+        result = stored(audits)
+    terminal.note(f"sinergi: read {counted(read, 'event')} of {topics}; {result}{more}")
     for line in () if found else _hints(audits, wanted):
         terminal.note(f"  {line}")
+
+
+def stored(audits: Sequence[Audit]) -> str:
+    """How many events replays have stored, and how many an earlier run of them had stored."""
+    before = sum(each.stored_before for audit in audits for each in audit.partition_counts)
+    earlier = f", {before:,} stored before" if before else ""
+    return f"{sum(each.shown for each in audits):,} stored{earlier}"
 
 
 def _hints(audits: Sequence[Audit], wanted: ReplayFilter) -> Iterator[str]:

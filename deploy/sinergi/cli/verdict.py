@@ -109,8 +109,8 @@ def sentence_of_partitions(audit: Audit) -> str:
 def _report_topic(audit: Audit, *, record: str | None, is_filtered: bool) -> None:
     verified = counted(sum(each.verified for each in audit.partition_counts), "leaf", "leaves")
     under = f"verified under {audit.topic.agency}'s checkpoints"
-    done = "stored" if audit.fills_tables else "shown"
-    terminal.note(f"{audit.name}: {verified} {under}, {audit.shown:,} {done}")
+    done = match_report.stored([audit]) if audit.fills_tables else f"{audit.shown:,} shown"
+    terminal.note(f"{audit.name}: {verified} {under}, {done}")
     if not audit.verdict.not_read:
         for line in (*_witnesses(audit), *audit.remarks):
             terminal.note(f"  {line}")
