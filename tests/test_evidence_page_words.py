@@ -1,4 +1,4 @@
-"""The page of the verifier gives each reason in Indonesian beside English."""
+"""The page of the verifier gives each reason, code and field in Indonesian beside English."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import evidence_bundles
 from evidence_bundles import KEYS, VECTORS
 from sinergi_consumers.audit.evidence.omissions import REASONS
+from sinergi_consumers.audit.evidence.report import wording
+from sinergi_consumers.audit.evidence.report.contents import report_of, shown_action
+from sinergi_consumers.audit.records.changes import shown_code
+from sinergi_schemas import codes
+from sinergi_schemas.avro_types.nodes import EnumType
 from test_evidence_page import EXPECTED, SOURCE, browser, folder, opened, page, told
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Page
 
 __all__ = ["browser", "folder", "opened", "page"]  # fixtures
@@ -102,3 +110,46 @@ def test_what_the_maker_wrote_stays_as_it_is_in_a_reason(page: Page) -> None:
         "says something else": "",
     }.items():
         assert page.evaluate("indonesianOf", english) == indonesian
+
+
+def test_the_page_shows_each_field_of_an_event_as_the_report_does(
+    opened: Page, tmp_path: Path
+) -> None:
+    """With the term of a code and the meaning of the field, in both languages."""
+    bundle = tmp_path / "case.zip"
+    bundle.write_bytes(evidence_bundles.bundle())
+    opened.fill("#keys", "\n".join(map(str, KEYS)))
+    opened.set_input_files("#file", str(bundle))
+    opened.wait_for_selector(".verdict.proved")
+    report = report_of(evidence_bundles.contents())
+    for number, event in enumerate(report.events):
+        shown = opened.locator("details").nth(number)
+        assert f"{event.revision} {event.action}" in (shown.locator("summary").text_content() or "")
+        fields = shown.locator("dl").nth(1)
+        names, cells = fields.locator("dt").all_text_contents(), fields.locator("dd")
+        assert names == [each.path for each in event.fields]
+        assert cells.all_text_contents() == [f"{each.value}{each.meaning}" for each in event.fields]
+    page_text = told(opened)
+    assert "RECORDED (dicatat: first event of the record; always revision 1)Tindakan" in page_text
+    assert "Waktu kejadian. · When it happened (waktu kejadian)." in page_text
+    assert str(wording.NOT_SEALED) in page_text
+
+
+def test_the_page_has_the_term_of_every_code_and_of_nothing_else(page: Page) -> None:
+    lists = [each for each in vars(codes).values() if getattr(each, "__base__", None) is codes.Code]
+    assert len(lists) > 20
+    told = page.evaluate(
+        "given => given.map(([list, code]) => withTerm(code, termOf(list, code)[1]))",
+        [[each.__name__, code] for each in lists for code in each],
+    )
+    enums = [EnumType(each.__name__, tuple(map(str, each))) for each in lists]
+    assert told == [shown_code(each, code) for each in enums for code in each.symbols]
+    actions = page.evaluate(
+        "codes => codes.map(code => withTerm(code, termOf('Action', code)[0]))",
+        [*codes.Action],
+    )
+    assert actions == [shown_action(each) for each in codes.Action]
+    for name in ("constructor", "__proto__", "Elsewhere"):
+        assert page.evaluate("name => termOf(name, name)", name) == ["", ""]
+        assert page.evaluate("name => termOf('Action', name)", name) == ["", ""]
+        assert page.evaluate("name => meaningOf(name)", name) == name

@@ -22,7 +22,7 @@ from sinergi_consumers.audit.evidence.omissions import (
 from sinergi_consumers.audit.evidence.report.contents import report_of
 from sinergi_consumers.audit.evidence.report.plot import plot_of
 from sinergi_consumers.audit.evidence.report.print import pdf_of
-from sinergi_consumers.audit.evidence.report.wording import FIRST
+from sinergi_consumers.audit.evidence.report.wording import FIRST, NOT_SEALED
 from test_evidence_page import browser_program
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def test_a_first_receipt_is_told_from_one_that_says_at_the_latest() -> None:
 
 def test_it_says_the_meaning_of_each_field_and_what_is_not_proved_in_both_languages() -> None:
     page = page_of(evidence_bundles.contents())
-    assert "Slug of the agency that publishes" in page
+    assert "yaitu pemilik topik. · Slug of the agency that publishes" in page
+    assert str(NOT_SEALED) in page
     for sentence in ("Not proved: that an event is true", "Tidak dibuktikan: bahwa isi peristiwa"):
         assert sentence in page
 

@@ -32,6 +32,7 @@ PAGE = (ROOT / "docs" / "how-to-change.md").read_text("utf-8")
 SOURCES = ("schemas", "producers", "consumers", "deploy")
 AVRO = "schemas/sinergi_schemas/avro"
 EVENTS = "schemas/sinergi_schemas/events"
+MEANINGS = "schemas/sinergi_schemas/indonesian_meanings.py"
 FINGERPRINTS = "tests/vectors/contract/fingerprints.json"
 TABLES = "tests/vectors/layout/tables.json"
 NEXT_ID = max(each.id for each in Catalog.shipped().all()) + 1
@@ -40,6 +41,7 @@ CHECKS = (
     "tests/test_events.py::test_a_whole_event_is_taken_without_a_warning",
     "tests/test_events.py::test_the_number_of_a_vehicle_is_not_blank",
     "tests/test_codec.py::test_every_event_that_a_publisher_can_issue_is_read_again",
+    "tests/test_indonesian_meanings.py",
     "tests/test_projection.py::test_the_tables_are_those_that_people_have_written_their_queries_for",
 )
 
@@ -159,6 +161,11 @@ def attribute_added(model: str, line: str) -> Edit:
     return edit
 
 
+def meaning_added(english: str, indonesian: str) -> Edit:
+    """Translate what a field means."""
+    return inserted((r"^}$", f'    "{english}": "{indonesian}",\n'))
+
+
 # The two changes
 
 
@@ -182,6 +189,7 @@ def test_the_number_of_a_vehicle_is_not_blank() -> None:
             f"{EVENTS}/transfer.py",
             attribute_added("Transfer", "vehicle: Text | None = None"),
         ),
+        MEANINGS: (MEANINGS, meaning_added(doc, "Nomor polisi kendaraan.")),
         "tests/strategies.py": (
             "tests/strategies.py",
             inserted((r'^ +"movement_id": ', '            "vehicle": optional(texts()),\n')),
@@ -269,6 +277,7 @@ def add_an_event_type(tree: Tree) -> str:
                 (r"^ +Escort,", "        CellSearch,\n"), (r'^ +"Escort",', '"CellSearch",\n')
             ),
         ),
+        MEANINGS: (MEANINGS, meaning_added(str(cell["doc"]), "Kamar hunian menurut lapas.")),
         "tests/strategies.py": (
             "tests/strategies.py",
             inserted(

@@ -232,6 +232,8 @@ def test_the_page_stands_alone_and_no_text_becomes_markup(bus: RecordBus, tmp_pa
         assert each in found.text
     assert "49" not in found.text.partition("{{ 7 * 7 }}")[2][:40]
     assert file.stat().st_mode & 0o077 == 0
+    for each in ("Jenis zat, menurut keterangan terakhir.", "Kind of substance, as last known"):
+        assert each in text
     for each in ("Riwayat catatan", "Life of a record", "default-src 'none'"):
         assert each in text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from errno import EFBIG
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +25,7 @@ from sinergi_consumers.audit.evidence import archive
 from sinergi_consumers.audit.evidence.trust import TrustedKeys
 from sinergi_consumers.audit.evidence.verification import check_kind
 from sinergi_consumers.audit.evidence.verification import verify as verified
+from sinergi_consumers.audit.evidence.verifier_page import page_text
 from sinergi_schemas import errors
 from sinergi_schemas.files import input_file
 from sinergi_schemas.files.output_file import AS_USUAL, OutputFile
@@ -209,7 +209,7 @@ def page(
     Example: sinergi evidence page -o verifier.html
     """
     with OutputFile.open(out, force=force, mode=AS_USUAL) as target:
-        target.write((files("sinergi_consumers.audit.evidence") / "verifier.html").read_bytes())
+        target.write(page_text().encode())
     written_files.note(out, "the verifier")
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from sinergi_schemas.indonesian_meanings import indonesian_of
 from sinergi_schemas.plain_text import plain, plain_lines
 
 _PART = re.compile(r"[^._\]]*[._\]]?")
@@ -48,7 +49,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"lines": _lines, "breakable": _breakable}
+    found.filters |= {"lines": _lines, "breakable": _breakable, "indonesian": indonesian_of}
     # Our own file, and the only text that is not escaped.
     found.globals["style"] = Markup((folder / "style.css").read_text(encoding="utf-8"))  # noqa: S704
     return found

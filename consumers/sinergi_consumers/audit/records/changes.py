@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sinergi_schemas import codes
 from sinergi_schemas.avro_types.fields import described_fields
 from sinergi_schemas.avro_types.nodes import ArrayType, EnumType, RecordType, value_type
+from sinergi_schemas.indonesian_meanings import shown_doc
 from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 # Each revision has these of its own. Whatever shows the revision shows them beside the changes.
 OF_REVISION = frozenset({"event_id", "agency", "record_id", "revision", "action", "recorded_at"})
-_AS_STORED = "; microseconds since 1970 in UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,6 @@ def shown_code(node: AvroType, symbol: str) -> str:
     kind = _code_list(node)
     meaning = code_meaning(kind, symbol) if kind else ""
     return f"{symbol} ({meaning})" if meaning else symbol
-
-
-def shown_doc(doc: str) -> str:
-    """The meaning of a field, without how a time is stored: that is not how it is shown."""
-    return doc.replace(_AS_STORED, "")
 
 
 def _said(event: Mapping[str, Any], schema: Schema) -> dict[str, str]:

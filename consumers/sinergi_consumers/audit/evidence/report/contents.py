@@ -14,7 +14,7 @@ from sinergi_consumers.audit.evidence.case_zone import CaseZone
 from sinergi_consumers.audit.evidence.report import wording
 from sinergi_consumers.audit.evidence.report.search_terms import looked_for
 from sinergi_consumers.audit.evidence.report.wording import AT_THE_LATEST
-from sinergi_consumers.audit.records.changes import shown_code, shown_doc
+from sinergi_consumers.audit.records.changes import shown_code
 from sinergi_schemas.avro_types.nodes import (
     ArrayType,
     EnumType,
@@ -23,6 +23,7 @@ from sinergi_schemas.avro_types.nodes import (
     RecordType,
 )
 from sinergi_schemas.codes import Action
+from sinergi_schemas.indonesian_meanings import in_both, shown_doc
 from sinergi_schemas.plain_text import plain
 from sinergi_schemas.seal.checkpoint import parse_receipt
 from sinergi_schemas.seal.keys import cosigned_at
@@ -238,7 +239,7 @@ def _fields(
 ) -> Iterator[ReportedField]:
     """The fields that have a value, with those of nested records below them."""
     for each in record.fields:
-        path, meaning = f"{above}{each.name}", shown_doc(each.doc)
+        path, meaning = f"{above}{each.name}", in_both(shown_doc(each.doc))
         yield from _values(value[each.name], each.type, path, meaning, zone)
 
 

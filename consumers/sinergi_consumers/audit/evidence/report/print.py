@@ -184,6 +184,7 @@ class _ReportPdf(FPDF):
             self.rows(head, known, (20, 16, 27, 24, 25))
         else:
             self.paragraph(str(wording.NO_RECEIPT))
+        self.paragraph(str(wording.NOT_SEALED))
         for number, event in enumerate(report.events, 1):
             self.heading(f"{number}. {event.record}, {event.revision} {event.action}", 10)
             self.paragraph(event.place)

@@ -35,6 +35,12 @@ AS_SEALED = Wording(
     "di samping waktu dalam isi peristiwa, dalam kurung, waktu yang sama sebagaimana disegel, dalam"
     " UTC (Z)",
 )
+NOT_SEALED = Wording(
+    "The terms beside codes and the Indonesian meanings of fields are those of the software, and no"
+    " part of what was sealed.",
+    "Istilah di samping kode dan arti kolom dalam bahasa Indonesia berasal dari perangkat lunak dan"
+    " bukan bagian dari yang disegel.",
+)
 ABSENCE = Wording(
     "Stated, not proved: no event matches",
     "Dinyatakan, tidak dibuktikan: tidak ada peristiwa yang cocok",
