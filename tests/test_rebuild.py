@@ -257,6 +257,31 @@ def test_what_cannot_be_rebuilt_is_refused_in_one_line_and_nothing_is_changed(
     assert "it has no position" in err
 
 
+def test_a_table_that_is_no_table_or_absent_is_named_with_how_to_mend_it(
+    database: VerifiedDatabase,
+) -> None:
+    upgrade = ("db", "upgrade", "--role", "consumer")
+    whole = [database.rows(table) for table in TABLES]
+    absent = "sinergi.transfer is not in the database; `sinergi db upgrade --role consumer` makes"
+    column = "sinergi.transfer is not as it is declared (sinergi.transfer.reason is missing); put"
+    for damage, said in (
+        (["ALTER TABLE sinergi.transfer RENAME COLUMN reason TO other"], column),
+        (["DROP TABLE sinergi.transfer"], absent),
+        (
+            ["CREATE VIEW sinergi.transfer AS SELECT * FROM sinergi.transfer_history"],
+            "sinergi.transfer is a view in place of a table; drop that, then `sinergi db upgrade",
+        ),
+    ):
+        database.execute(*damage)
+        for options in ((), ("--apply",)):
+            status, _, err = database.run("rebuild", "transfer", *options)
+            assert (status, said in err) == (2, True), err
+    database.execute("DROP VIEW sinergi.transfer")
+    assert database.run(*upgrade)[0] == 0
+    assert database.run("rebuild", "transfer", "--apply")[0] == 0
+    assert [database.rows(table) for table in TABLES] == whole
+
+
 def test_rows_are_changed_only_by_who_has_the_rights_of_their_owner(
     database: VerifiedDatabase,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -118,6 +119,10 @@ def test_a_revision_that_is_put_back_is_found_with_its_child_rows(
         ("sinergi.transfer_escort", "changed"),
         ("sinergi.transfer_escort", "missing"),
     }
+    escorts = next(each for each in found["parts"] if each["of"] == "sinergi.transfer_escort")
+    assert re.match(
+        r"1 changed \(.+ in 1\), 1 missing; ", escorts["found"]
+    )  # not: of a missing row
     record = next(each for each in found["differences"] if each["table"] == "sinergi.transfer")
     assert (record["expected"]["revision"], record["found"]["revision"]) == ("2", "1")
 

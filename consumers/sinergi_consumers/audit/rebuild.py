@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.series import AuditSeries
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.sinks.postgresql.table_structure import TableStructure
     from sinergi_consumers.sinks.protocol import Decision, PositionKey
     from sinergi_schemas.topics import TopicPartition
 
@@ -116,8 +117,8 @@ class Rebuild:
     def _check_tables(self, check: ProjectionCheck) -> None:
         """Refuse tables into which rows cannot be merged as they are declared."""
         for each in check.structures[self.projection.name].values():
-            for what in (*each.missing, *([each.kind] if each.kind else []), *each.differing):
-                raise self._refused(f"{each.name} is not as it is declared ({what})")
+            if not each.is_as_declared:
+                raise self._refused(_why_not_declared(each))
 
     def _check_topics(self, positions: Mapping[PositionKey, Frontier]) -> None:
         """Refuse to go on unless the topics show every leaf below the positions."""
@@ -176,6 +177,18 @@ class Rebuild:
 
     def _refused(self, what: str) -> errors.RebuildRefused:
         return errors.RebuildRefused(self.projection.name, what)
+
+
+def _why_not_declared(table: TableStructure) -> str:
+    """How a table is not as it is declared, and how that is mended."""
+    makes = "`sinergi db upgrade --role consumer` makes the table, and a rebuild its rows"
+    if table.kind:
+        return f"{table.name} is {table.kind} in place of a table; drop that, then {makes}"
+    if table.name in table.missing:
+        return f"{table.name} is not in the database; {makes}"
+    what = (*(f"{each} is missing" for each in table.missing), *table.differing)[0]
+    mend = f"rename or drop it, then {makes}"
+    return f"{table.name} is not as it is declared ({what}); put that back, or {mend}"
 
 
 def _sizes(positions: Mapping[PositionKey, Frontier]) -> dict[PositionKey, int]:

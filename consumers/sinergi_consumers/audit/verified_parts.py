@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sinergi_consumers.audit.statements import RECEIPT
+from sinergi_consumers.sinks.postgresql.row_comparison import RowDifferenceKind
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.heads import STALE_SECONDS
@@ -277,9 +278,10 @@ def _of_table(
         kinds: dict[str, int] = {}
         for each in table.counts:
             kinds[each.kind] = kinds.get(each.kind, 0) + each.rows
-        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
         columns = ", ".join(f"{column} in {count:,}" for column, count in table.columns.items())
-        what = f"{found}{f' ({columns})' if columns else ''}; {table.rows:,} expected"
+        of_kind = {str(RowDifferenceKind.CHANGED): f" ({columns})"}
+        found = ", ".join(f"{n:,} {kind}{of_kind.get(kind, '')}" for kind, n in kinds.items())
+        what = f"{found}; {table.rows:,} expected"
         suspects = suspected_writers(table.comparison.structure)
         yield VerifiedPart("rows", name, PartVerdict.DISPROVED, what, suspects)
     if result.unchecked_records:

@@ -30,7 +30,7 @@ from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.near_names import did_you_mean
 from sinergi_schemas.plain_text import counted, some
 from sinergi_schemas.postgresql import Database
-from sinergi_schemas.postgresql.rights import RIGHT_MISSING, missing
+from sinergi_schemas.postgresql.rights import RIGHT_MISSING, ObjectKind, missing
 from sinergi_schemas.timeouts import DatabaseTimeouts
 
 if TYPE_CHECKING:
@@ -39,11 +39,17 @@ if TYPE_CHECKING:
     import psycopg
 
     from sinergi.cli.reading_place import ReadingPlace
+    from sinergi_schemas.postgresql.rights import DatabaseObject
 
 _FEW = 20
 # Until the differences are applied it holds no lock that others wait for.
 _TIMEOUTS = DatabaseTimeouts(lock=30.0, idle=600.0)
 _WHY = "sinergi rebuild --apply"
+_IS_THERE = """
+    SELECT FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = %s AND c.relname = %s
+"""
 
 
 def rebuild(
@@ -162,11 +168,20 @@ def _rebuild(place: ReadingPlace, catalog: Catalog, name: str) -> Rebuild:
 def _check_rights(connection: psycopg.Connection, task: Rebuild) -> None:
     """Refuse a user who may not change the tables, before the topics are read.
 
+    Nobody has a right on a table that is not there; the comparison says so.
+
     Raises:
         RightMissing: it names what the user lacks.
     """
-    if lacked := missing(connection, rights.rebuilder(task.projection).rights):
+    needed = missing(connection, rights.rebuilder(task.projection).rights)
+    if lacked := [each for each in needed if _is_there(connection, each.on)]:
         raise errors.RightMissing(RIGHT_MISSING, some(map(str, lacked)))
+
+
+def _is_there(connection: psycopg.Connection, what: DatabaseObject) -> bool:
+    """Whether an object is in the database, if it is a table."""
+    found = connection.execute(_IS_THERE, (what.schema, what.name)).fetchone()
+    return what.kind is not ObjectKind.TABLE or found is not None
 
 
 def _report(task: Rebuild, *, is_applied: bool) -> ExitStatus:
