@@ -134,6 +134,12 @@ def parsed_or_error(received: ReceivedMessage) -> Parsed:
         return errors.MessageMalformed(why.topic, why.partition, why.offset, why.what)
 
 
+def parsed_or_none(received: ReceivedMessage) -> Message | None:
+    """As `parse`, but it returns None for a message that is none of Sinergi's."""
+    found = parsed_or_error(received)
+    return found if isinstance(found, Message) else None
+
+
 def _parsed(received: ReceivedMessage) -> Message:
     """Parse a message, or raise a ValueError or KeyError that names the problem."""
     key, value = received.key(), received.value()

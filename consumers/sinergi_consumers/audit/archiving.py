@@ -19,7 +19,6 @@ from sinergi_consumers.archives.manifest import MOST_TEXT, ArchivedTree
 from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.evidence_collection import agreement_evidence
 from sinergi_consumers.audit.replay import Replay
-from sinergi_consumers.audit.statements import contradiction
 from sinergi_schemas import errors, topics
 from sinergi_schemas.kafka.ranges import CHUNK
 from sinergi_schemas.kafka.scan import PartitionScan
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.archives.manifest import Manifest
     from sinergi_consumers.archives.writer import ArchiveCustody, ArchiveWriter, PartitionWriter
-    from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_consumers.audit.statements import SignedStatements
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.reading.position import TopicIncarnation
@@ -137,9 +135,11 @@ class Archiving:
                 broken = str(why)
             (counts,) = replay.partition_counts
             if not broken:
-                broken = _contradicted(counts, tp.origin(bus.agreements.bus), stated)
-                if broken:
+                origin = tp.origin(bus.agreements.bus)
+                found = stated.contradictions(counts, origin, is_read_to_end=True)
+                if found:
                     replay.check_same()
+                    broken = str(found[0][1])
             with source.open_scan(tp) as scan:
                 start = max(member.next_offset, counts.first_offset)
                 self._add_rest(scan, member, start, counts.offsets[1])
@@ -160,15 +160,6 @@ class Archiving:
     def _report(self, count: int) -> None:
         self._read += count
         self._progressed(self._read, max(self._total, self._read))
-
-
-def _contradicted(counts: ReplayCounts, origin: str, stated: SignedStatements) -> str:
-    """Which statement contradicts a partition that was read to its end; empty without one."""
-    unsealed = counts.unsealed_of(origin)
-    for each in stated.of(counts.partition):
-        if error := contradiction(each, origin, counts.verified, counts.roots, unsealed):
-            return str(error)
-    return ""
 
 
 def covering(agreements: Agreements, named: Iterable[Topic]) -> Iterator[Agreement]:

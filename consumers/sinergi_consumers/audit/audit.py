@@ -355,18 +355,9 @@ class Audit:
             self.verdict.statements.drop_supported_claims(
                 counts.partition, counts.roots, counts.stated_roots, counts.unmatched
             )
-            found = [
-                (each, error)
-                for each in self.verdict.statements.of(counts.partition)
-                # If a partition was not read to its end, its size is unknown.
-                if (counts.partition in read_to_end or each.size <= counts.verified)
-                and (
-                    error := contradiction(
-                        each, origin, counts.verified, counts.roots, counts.unsealed_of(origin)
-                    )
-                )
-            ]
-            if found:
+            if found := self.verdict.statements.contradictions(
+                counts, origin, is_read_to_end=counts.partition in read_to_end
+            ):
                 self._replay.check_same()
                 (first, error), *more = found
                 what = f"{_leaves(first.size)} and the root {first.root.hex()}"

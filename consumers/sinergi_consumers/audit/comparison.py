@@ -15,7 +15,7 @@ from sinergi_consumers.audit.findings import AuditFinding, LeafDifference
 from sinergi_consumers.audit.replay import LEAF_BYTES, Replay
 from sinergi_consumers.audit.statements import missing_end
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.leaf_search import parsed
+from sinergi_schemas.message import parsed_or_none
 from sinergi_schemas.plain_text import counted, leaf_range
 from sinergi_schemas.seal.checkpoint import Checkpoint
 from sinergi_schemas.topics import TopicPartition
@@ -284,7 +284,7 @@ def first_difference(
         if end is not None:
             high = max(low, min(end, high))  # messages may have been deleted meanwhile
         for chunk in scan.read(low, high):
-            for each in map(parsed, chunk):
+            for each in map(parsed_or_none, chunk):
                 if each is None or each.leaf_index not in leaves:
                     continue
                 at = each.leaf_index - leaves.start

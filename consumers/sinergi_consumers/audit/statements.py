@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_schemas.agreements.receipts import CosignedReceipt
 
 HEADS, RECEIPT = "heads", "receipt"
@@ -163,6 +164,23 @@ class SignedStatements:
         """The tree sizes of a partition for which there is a signed statement."""
         claimed = {each.size for each in self.claims if each.partition == partition}
         return claimed | {each.size for each in self.of(partition)}
+
+    def contradictions(
+        self, counts: ReplayCounts, origin: str, *, is_read_to_end: bool
+    ) -> list[tuple[SignedStatement, errors.SealBroken]]:
+        """Those that contradict a partition, the largest tree first, each with its error.
+
+        Args:
+            origin: `<bus>/<topic>/<partition>`, for the errors.
+            is_read_to_end: if it was not, its size is unknown, and larger trees say nothing.
+        """
+        unsealed = counts.unsealed_of(origin)
+        return [
+            (each, error)
+            for each in self.of(counts.partition)
+            if (is_read_to_end or each.size <= counts.verified)
+            and (error := contradiction(each, origin, counts.verified, counts.roots, unsealed))
+        ]
 
     def drop_supported_claims(self, partition: int, *roots: Mapping[int, bytes]) -> None:
         """Remove the claims whose tree is known from a checkpoint that the owner has signed.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.leaf_search import parsed
+from sinergi_schemas.message import parsed_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,7 +81,7 @@ def _read(
 def _matching(chunk: Sequence[ReceivedMessage], missing: Mapping[int, bytes]) -> Iterator[Message]:
     """The messages that are one of the missing leaves, by hash: anybody can claim an index."""
     for each in chunk:
-        found = parsed(each)
+        found = parsed_or_none(each)
         wanted = missing.get(found.leaf_index) if found else None
         if found and wanted is not None and found.leaf == wanted:
             yield found

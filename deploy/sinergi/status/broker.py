@@ -15,13 +15,14 @@ from sinergi.status.copies import PartitionCopies
 from sinergi.status.facts import ShownLeaves
 from sinergi.status.signed_heads import find_heads
 from sinergi_consumers.reading.position import TopicIncarnation
-from sinergi_schemas import errors, message
+from sinergi_schemas import errors
 from sinergi_schemas.clock import from_posix_time
 from sinergi_schemas.kafka.admin import bounds, cluster_id, describe, open_admin
 from sinergi_schemas.kafka.groups import settled_members
 from sinergi_schemas.kafka.leaf_search import claimed_leaf
 from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.kafka.scan import PartitionScan
+from sinergi_schemas.message import parsed_or_none
 from sinergi_schemas.seal import checkpoint
 
 if TYPE_CHECKING:
@@ -226,14 +227,13 @@ class Broker:
     ) -> None:
         """Add what the checkpoints in some ranges show to `found`."""
         for tp, received in self._reader.messages(ranges):
-            try:
-                sealed = message.parse(received).sealed
-            except errors.MessageMalformed:
+            parsed = parsed_or_none(received)
+            if parsed is None:
                 found.malformed[tp].add(_offset(received))
                 continue
-            if sealed is None:
+            if parsed.sealed is None:
                 continue
-            size = _signed_size(sealed.note, agreements, tp)
+            size = _signed_size(parsed.sealed.note, agreements, tp)
             if size is None:
                 found.unsigned[tp].add(_offset(received))
             else:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from sinergi_producers.recovery import lost_events
 from sinergi_producers.recovery.restoring import TreeExtension
-from sinergi_schemas import errors, message
+from sinergi_schemas import errors
+from sinergi_schemas.message import parsed_or_error, parsed_or_none
 from sinergi_schemas.seal.candidates import WINDOW
 from sinergi_schemas.seal.reader import TreeReader, VerifiedLeaves
 from sinergi_schemas.seal.writer import TreeWriter
@@ -113,10 +114,9 @@ class TopicReading:
             SealFork: this agency has signed two histories.
         """
         offset = received.offset() or 0
-        try:
-            parsed = message.parse(received)
-        except errors.MessageMalformed as why:
-            self.skipped.add(why.what, offset)
+        parsed = parsed_or_error(received)
+        if isinstance(parsed, errors.MessageMalformed):
+            self.skipped.add(parsed.what, offset)
             return
         verified = self._reader.feed(parsed.leaf_index, parsed.leaf, parsed.sealed, offset)
         while verified:
@@ -141,9 +141,8 @@ class TopicReading:
 
     def collect(self, received: ReceivedMessage, catalog: Catalog) -> None:
         """Keep the next message of the second reading, if it is a leaf or may be one."""
-        try:
-            parsed = message.parse(received)
-        except errors.MessageMalformed:
+        parsed = parsed_or_none(received)
+        if parsed is None:
             return
         index, leaf = self._wanted.get(parsed.offset, (None, b""))
         if index is not None and parsed.leaf == leaf:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sinergi_schemas.kafka.leaf_search import parsed
+from sinergi_schemas.message import parsed_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -91,7 +91,7 @@ def _genuine(
     tp: TopicPartition, received: Iterable[ReceivedMessage], leaves: Leaves
 ) -> dict[int, int]:
     """The leaf indexes by offset of those messages that are leaves of the database."""
-    found = [each for each in map(parsed, received) if each is not None]
+    found = [each for each in map(parsed_or_none, received) if each is not None]
     known = leaves(tp, {each.leaf_index for each in found}) if found else {}
     return {
         each.offset: each.leaf_index for each in found if known.get(each.leaf_index) == each.leaf

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sinergi_schemas import errors, message
+from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.kafka.ranges import RangeReader
+from sinergi_schemas.message import parsed_or_error
 from sinergi_schemas.seal import checkpoint, skipped
 from sinergi_schemas.seal.skipped import SkippedByCause
 from sinergi_schemas.timeouts import DEFAULT
@@ -192,10 +193,9 @@ def _judge_all(
 def _judge(found: TopicEvidence, known: KnownTree, received: Message) -> None:
     """Take a message into account if it carries a checkpoint that the owner has signed."""
     offset = received.offset() or 0
-    try:
-        parsed = message.parse(received)
-    except errors.MessageMalformed as why:
-        found.skipped.add(why.what, offset)
+    parsed = parsed_or_error(received)
+    if isinstance(parsed, errors.MessageMalformed):
+        found.skipped.add(parsed.what, offset)
         return
     if parsed.sealed is None:
         if parsed.leaf_index >= known.size:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sinergi_schemas import errors, message
+from sinergi_schemas.message import parsed_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,17 +16,9 @@ if TYPE_CHECKING:
     from sinergi_schemas.message import ReceivedMessage
 
 
-def parsed(received: ReceivedMessage) -> message.Message | None:
-    """A message taken apart; None where it does not have the form of a Sinergi message."""
-    try:
-        return message.parse(received)
-    except errors.MessageMalformed:
-        return None
-
-
 def claimed_leaf(received: ReceivedMessage) -> int | None:
     """The leaf index that a message claims; None where it is no Sinergi message."""
-    found = parsed(received)
+    found = parsed_or_none(received)
     return None if found is None else found.leaf_index
 
 
