@@ -429,6 +429,22 @@ def test_a_record_that_was_recorded_at_another_time_is_not_told_to_be_missing(
     assert "no such record" not in err
 
 
+def test_a_record_among_leaves_that_are_not_proved_is_not_called_absent_or_misspelt(
+    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (number,) = (n for n in range(2) if b"P/4" in {each.key() for each in messages(pair, n)})
+    cut = copied(pair, *(nothing if n == number else whole for n in range(2)))
+    command = ["--config", str(pair.reader_settings), "replay", pair.topic.name, "--copy", cut]
+    assert root.run([*command, "--key", "P/4"]) == 1
+    err = capfd.readouterr().err
+    absent = f'record not found: no verified event in {cut} has the key "P/4"'
+    assert f"{absent}; what could not be verified may have it" in err
+    assert "did you mean" not in err
+    assert "the nearest verified keys are P/" in err
+    assert root.run([*command, "--case", "none"]) == 1
+    assert f"no verified event of {cut} is what was asked for" in capfd.readouterr().err
+
+
 def test_a_copy_that_holds_none_of_the_leaves_compares_with_nothing(
     pair: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,7 +56,8 @@ def _hints(audits: Sequence[Audit], wanted: ReplayFilter) -> Iterator[str]:
     """What may be wrong with the conditions. Names of persons are not shown."""
     has_record = any(each.of_record or each.outside_interval for each in audits)
     if wanted.record_id is not None and not has_record:
-        yield f"--key: {key_hint(wanted.near_keys)}"
+        is_whole = all(each.is_proved for each in audits)
+        yield f"--key: {key_hint(wanted.near_keys, is_whole=is_whole)}"
         return  # only the events of that record are decoded and compared with the rest
     unmet = [each for at, each in enumerate(wanted.separate) if at not in wanted.met]
     none = "no event that was read" if wanted.record_id is None else "no event of the record"
@@ -98,11 +99,31 @@ def _hint(audits: Sequence[Audit], condition: EventCondition, none: str) -> Iter
             yield from _sizes(audits, condition)
 
 
-def key_hint(near: Sequence[str]) -> str:
-    """What may be wrong with a record's identity, by the nearest keys that were read."""
+def no_record(where: str, record_id: str, *, is_whole: bool) -> str:
+    """That no event of a record was found; it is not absent where not all could be verified.
+
+    Args:
+        where: which topics were read.
+        record_id: the record that was asked for.
+        is_whole: whether all that was read is proved.
+    """
+    verified = f'no verified event in {where} has the key "{record_id}"'
+    if is_whole:
+        return f"no such record: {verified}"
+    return f"record not found: {verified}; what could not be verified may have it"
+
+
+def key_hint(near: Sequence[str], *, is_whole: bool) -> str:
+    """What may be wrong with a record's identity, by the nearest keys that were read.
+
+    Args:
+        near: these keys.
+        is_whole: as for `no_record`.
+    """
     if not near:
         return "no key that was read is spelt like it"
-    return f"did you mean {' or '.join(near)}?"
+    keys = " or ".join(near)
+    return f"did you mean {keys}?" if is_whole else f"the nearest verified keys are {keys}"
 
 
 def _near(option: str, value: str, seen: Collection[str], none: str) -> str:

@@ -167,10 +167,12 @@ def report_verdict(found: FoundRecord, record_id: str, agreements: Agreements) -
         terminal.note(f"sinergi: {remark}")
     if found.record is None:
         where = ", ".join(each.topic.name for each in found.searched) or "no topic"
-        what = f'no such record: no verified event in {where} has the key "{record_id}"'
+        is_whole = all(each.audit.is_proved for each in found.searched)
+        what = match_report.no_record(where, record_id, is_whole=is_whole)
         terminal.note(f"sinergi: {what}")
         for each in found.searched:
-            hint, place = match_report.key_hint(each.near_keys), f"partition {each.partition}"
+            hint = match_report.key_hint(each.near_keys, is_whole=each.audit.is_proved is True)
+            place = f"partition {each.partition}"
             terminal.note(f"  {each.topic.name}, {place}, where this key would be: {hint}")
             if agreements.partitions(each.topic) > 1:
                 replay = f"`sinergi replay {each.topic.name} --key {shlex.quote(record_id)}`"

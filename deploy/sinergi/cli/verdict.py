@@ -121,7 +121,8 @@ def _report_topic(audit: Audit, *, record: str | None, is_filtered: bool) -> Non
     if record is not None and not audit.shown:
         terminal.note(f"sinergi: {_absence([audit], record)}")
     elif is_filtered and not audit.shown:
-        terminal.note(f"  no event of {audit.name} is what was asked for")
+        event = "event" if audit.is_proved else "verified event"
+        terminal.note(f"  no {event} of {audit.name} is what was asked for")
     terminal.note(f"verdict: {sentence(audit)}", _STYLES[audit.is_proved])
 
 
@@ -250,7 +251,8 @@ def _absence(audits: Sequence[Audit], record: str) -> str:
     unmet = sum(each.unmet for each in audits)
     if not outside and not unmet:
         where = audits[0].name if len(audits) == 1 else "these topics"
-        return f'no such record: no verified event in {where} has the key "{record}"'
+        is_whole = all(each.is_proved for each in audits)
+        return match_report.no_record(where, record, is_whole=is_whole)
     found = []
     if unmet:
         verb = "does" if unmet == 1 else "do"
