@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tomli_w
 
-from agency_pair import AgencyPair, send, transfer
+from agency_pair import AgencyPair, agreement, send, transfer
 from sinergi_consumers.testing.sinks import FEW_ESCORTS
 from sinergi_schemas import topics
 from sinergi_schemas.agreements.collection import Agreements
+from sinergi_schemas.seal.keys import SigningKey
 from test_replay import MessageWithOtherValue
 from verified_database import COUNT, NIK, VerifiedDatabase, copied, place_of
 
@@ -168,6 +169,12 @@ def test_a_tail_that_was_cut_off_is_named_and_its_rows_are_not_proved(
     rows = [each for each in found["parts"] if each["part"] == "rows"]
     assert {each["verdict"] for each in rows} == {"not checked"}
     assert "the topic shows 0 of its" in rows[0]["found"]
+    (receipts,) = [each for each in found["parts"] if each["part"] == "receipts"]
+    assert receipts["verdict"] == "not checked"
+    assert re.match(
+        rf"signed for \d+ leaves of partition {partition}, of which the topic shows 0$",
+        receipts["found"],
+    )
     assert found["differing_rows"] == 0
 
 
@@ -487,3 +494,16 @@ def test_an_auditor_without_an_agency_proves_topics_and_finds_one_that_was_cut(
     status, found = verified.document(*settings, "verify")
     assert (status, found["proved"]) == (1, False)
     assert {each["part"] for each in found["parts"] if each["verdict"] == "disproved"} == {"seal"}
+
+
+def test_with_another_key_of_the_owner_nothing_of_its_topic_is_proved(
+    verified: VerifiedDatabase,
+) -> None:
+    pair, settings = verified.pair, without_database(verified, None)
+    pair.key = SigningKey.generate(pair.key.name)
+    pair.agree(agreement(pair.key.public, pair.receipt_key.public, pair.partitions))
+    status, found = verified.document(*settings, "verify")
+    assert (status, found["proved"]) == (2, None)
+    assert {each["part"]: each["verdict"] for each in found["parts"]} == dict.fromkeys(
+        TOPIC_PARTS, "not checked"
+    )

@@ -124,6 +124,7 @@ def of_receipts(
         return
     statements = audit.verdict.statements
     verified = sum(each.verified for each in audit.partition_counts)
+    is_unsigned = not verified and audit.is_proved is None
     for name in statements.databases:
         subject = f"{name.partition('/')[2]} on {audit.topic.name}"
         stated = {
@@ -142,9 +143,23 @@ def of_receipts(
         elif not stated and verified:
             what = "no receipt was found: it is withheld, or nothing was read"
             yield VerifiedPart("receipts", subject, PartVerdict.UNCHECKED, what)
+        elif is_unsigned:
+            what = "there are no verified leaves with which a receipt could be compared"
+            yield VerifiedPart("receipts", subject, PartVerdict.UNCHECKED, what)
+        elif beyond := _beyond(audit, stated):
+            yield VerifiedPart("receipts", subject, PartVerdict.UNCHECKED, beyond)
         else:
             what = f"{sum(stated.values()):,} of {counted(verified, 'leaf', 'leaves')}"
             yield VerifiedPart("receipts", subject, PartVerdict.PROVED, what)
+
+
+def _beyond(audit: Audit, stated: Mapping[int, int]) -> str:
+    """The first receipt for more leaves than the topic shows; empty if it shows all of them."""
+    for each in audit.partition_counts:
+        if (size := stated.get(each.partition, 0)) > each.verified:
+            what = f"signed for {counted(size, 'leaf', 'leaves')} of partition {each.partition}"
+            return f"{what}, of which the topic shows {each.verified:,}"
+    return ""
 
 
 def _withheld(
