@@ -440,7 +440,7 @@ def test_a_record_among_leaves_that_are_not_proved_is_not_called_absent_or_missp
     absent = f'record not found: no verified event in {cut} has the key "P/4"'
     assert f"{absent}; what could not be verified may have it" in err
     assert "did you mean" not in err
-    assert "the nearest verified keys are P/" in err
+    assert "--key: nearest among those verified: P/" in err
     assert root.run([*command, "--case", "none"]) == 1
     assert f"no verified event of {cut} is what was asked for" in capfd.readouterr().err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from agency_pair import DATABASE, AgencyPair, signs_nothing_else, transfer
 from sinergi.cli.root import run
 from sinergi_consumers.audit.reconciliation import signed_counts
+from verified_database import VerifiedDatabase
 from waiting import until
 
 if TYPE_CHECKING:
@@ -28,14 +30,14 @@ class Desk:
     def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
         self.pair = pair
         self.reader = f"{pair.reader}/{DATABASE}"
-        self._capsys = capsys
+        self.capsys = capsys
 
     def reconcile(self, *options: str, url: str | None = None) -> tuple[int, str, str]:
-        self._capsys.readouterr()
+        self.capsys.readouterr()
         database = ("--database", f"{self.reader}={url or self.pair.consumer_url}")
         settings = ("--config", str(self.pair.agency_settings))
         status = run([*settings, "reconcile", *database, *options])
-        return (status, *self._capsys.readouterr())
+        return (status, *self.capsys.readouterr())
 
     def write_counts(self, file: Path, *options: str) -> int:
         """Let the reader sign its counts."""
@@ -47,11 +49,11 @@ class Desk:
 
     def compare_counts(self, *files: Path, options: Sequence[str] = ()) -> tuple[int, str, str]:
         """Let the publisher compare them, which may not read the reader's database."""
-        self._capsys.readouterr()
+        self.capsys.readouterr()
         given = [word for file in files for word in ("--counts", str(file))]
         settings = ("--config", str(self.pair.agency_settings))
         status = run([*settings, "reconcile", *given, *options])
-        return (status, *self._capsys.readouterr())
+        return (status, *self.capsys.readouterr())
 
     def document(self, *options: str) -> tuple[int, dict[str, Any]]:
         status, out, err = self.reconcile("--json", *options)
@@ -210,6 +212,19 @@ def test_a_leaf_that_was_sent_and_is_not_in_the_topic_is_named(desk: Desk) -> No
     )
     expected = ("not in the topic", "0190a000-0000-7000-8000-000000000001")
     assert desk.differences("outbox") == [expected]
+
+
+def test_leaves_that_a_topic_does_not_prove_accuse_no_side(desk: Desk) -> None:
+    pair = desk.pair
+    VerifiedDatabase(pair, desk.capsys).replace_topic(
+        pair.topic.name, 2, lambda number, all_: [] if number == 1 else all_
+    )
+    status, out, err = desk.reconcile()
+    assert status == 1
+    assert "not in the topic" in out
+    rest = r"/1 proves 0 of \d+ leaves: of the others, `not in the topic` accuses no side$"
+    assert re.search(rf"^  {re.escape(pair.topic.name)}{rest}", err, re.MULTILINE)
+    assert f"{pair.topic.name}/0 proves" not in err
 
 
 def test_a_held_row_is_left_to_do(desk: Desk) -> None:

@@ -24,6 +24,8 @@ from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.proof import Proof
 from test_events import exhibit, person, seizure, visit
 from test_evidence_page import browser_program
+from test_replay import MessageWithOtherValue
+from verified_database import VerifiedDatabase
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class RecordBus:
 
     def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
         self.pair = pair
-        self._capsys = capsys
+        self.capsys = capsys
         document = deepcopy(pair.agreement)
         terms = document["events"]["transfer"] | {"purposes": ["INVESTIGATION"]}
         document["events"] |= dict.fromkeys(TYPES, terms)
@@ -98,10 +100,10 @@ class RecordBus:
             pair.until(lambda: pair.ask(sent, pair.producer) == [(5,)], "all sent")
 
     def record(self, *arguments: str, reader: bool = True) -> tuple[int, str, str]:
-        self._capsys.readouterr()
+        self.capsys.readouterr()
         settings = self.pair.reader_settings if reader else self.pair.agency_settings
         status = run(["--config", str(settings), "record", *arguments])
-        return (status, *self._capsys.readouterr())
+        return (status, *self.capsys.readouterr())
 
 
 @pytest.fixture
@@ -162,6 +164,31 @@ def test_a_life_has_each_revision_with_its_changes_relations_and_proofs(bus: Rec
     assert (told["entitled"], told["received"]) == (True, False)
 
 
+def test_a_page_of_a_topic_that_is_not_proved_says_so_above_the_revisions(bus: RecordBus) -> None:
+    pair, name = bus.pair, f"sinergi.{bus.pair.publisher}.seizure"
+    _, out, _ = bus.record("seizure", ID)
+    *_, verdict, times = out[: out.index("\n\n")].splitlines()
+    assert verdict.endswith(f": {name} is what {pair.publisher} sealed")
+    assert times.startswith("times are in ")
+    pair.publish(*(parse("seizure", seizure(record_id=f"S/{number}")) for number in range(3, 13)))
+    sent = "SELECT sum(sent_size)::int FROM sinergi_producer.tree"
+    with pair.relaying():
+        pair.until(lambda: pair.ask(sent, pair.producer) == [(15,)], "all sent")
+
+    def changed(_: int, all_: list[Any]) -> list[Any]:
+        value = all_[-1].value()
+        other = value[:-1] + bytes([value[-1] ^ 1])
+        return [*all_[:-1], MessageWithOtherValue(all_[-1], other)]
+
+    VerifiedDatabase(pair, bus.capsys).replace_topic(name, 2, changed)
+    status, out, _ = bus.record("seizure", ID)
+    assert status == 1
+    *_, verdict, further, _ = out[: out.index("\n\n")].splitlines()
+    assert f"{name} is not what {pair.publisher} sealed: 1 finding" in verdict
+    assert further == "what could not be verified may have further revisions"
+    assert "RETRACTED" in out
+
+
 def test_each_proof_verifies_against_the_bytes_of_its_leaf(bus: RecordBus) -> None:
     _, out, _ = bus.record("seizure", ID, "--json")
     pair = bus.pair
@@ -183,7 +210,7 @@ def test_the_terminal_shows_it_in_100_columns_without_any_control_character(bus:
     status, out, err = bus.record("seizure", ID)
     assert status == 0, err
     about, _, tables = out.partition("Revisions, under")  # a line of prose in a pipe is not broken
-    assert len(about.splitlines()) == 4
+    assert len(about.splitlines()) == 5
     prose = [each for each in tables.splitlines() if not each.startswith("— ")]
     assert [each for each in prose if len(each) > 100 and " " in each.strip()] == []
     for part in ("Revisions, under the owner's seal", "Related records", "names this record"):

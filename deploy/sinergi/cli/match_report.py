@@ -123,7 +123,7 @@ def key_hint(near: Sequence[str], *, is_whole: bool) -> str:
     if not near:
         return "no key that was read is spelt like it"
     keys = " or ".join(near)
-    return f"did you mean {keys}?" if is_whole else f"the nearest verified keys are {keys}"
+    return f"did you mean {keys}?" if is_whole else f"nearest among those verified: {keys}"
 
 
 def _near(option: str, value: str, seen: Collection[str], none: str) -> str:

@@ -30,6 +30,7 @@ from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.postgresql.address import DatabaseAddress, conninfo
 from sinergi_schemas.seal.note import MOST_CHARACTERS
+from sinergi_schemas.topics import TopicPartition
 from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:
@@ -304,6 +305,12 @@ def _report(found: Reconciliation) -> None:
     for audit in found.broken:
         for finding in audit.verdict.findings:
             terminal.note(f"sinergi: {audit.name}: {finding.why}")
+        for counts in audit.partition_counts:
+            tp = TopicPartition(audit.topic.name, counts.partition)
+            size = max((size for (_, at), size in found.sizes.items() if at == tp), default=0)
+            if size > counts.verified:
+                proved = f"{tp} proves {counts.verified:,} of {counted(size, 'leaf', 'leaves')}"
+                terminal.note(f"  {proved}: of the others, `not in the topic` accuses no side")
     for audit in found.undecided:
         terminal.note(f"sinergi: {audit.name} is undecided: {audit.why_undecided}")
     style = {ExitStatus.SUCCESS: "green", ExitStatus.NEGATIVE: "bold red"}.get(

@@ -136,6 +136,9 @@ def _show(page: dict[str, Any], found: FoundRecord) -> None:
     assert found.record is not None
     terminal.show_line(f"{page['event_type']} {page['record_id']} of {page['agency']}", "bold")
     terminal.show_line(page["about"])
+    terminal.show_line(page["verdict"], "" if page["holds"] else "bold red")
+    if not page["holds"]:
+        terminal.show_line("what could not be verified may have further revisions", "bold red")
     zone = found.record.zone
     terminal.show_line(f"times are in {zone}")
     _head("Revisions, under the owner's seal")
@@ -147,6 +150,8 @@ def _show(page: dict[str, Any], found: FoundRecord) -> None:
     _head("Related records")
     if page["related"]:
         terminal.show_table(_RELATED, [_related(each) for each in page["related"]])
+    elif page["searched_related"]:
+        terminal.show_line("none")
     if page["related_not_listed"]:
         terminal.show_line(f"and {page['related_not_listed']:,} more, which name this record")
     if not page["searched_related"]:
