@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import quiet
+from country import Country
 from stage import Stage
 
 from sinergi_schemas.kafka.read_ahead import usable_processes
@@ -41,7 +42,8 @@ def main() -> None:
     """Do as ordered."""
     quiet.logs()
     order: dict[str, Any] = json.loads(sys.stdin.readline())
-    stage = Stage(**order.pop("stage"))
+    place = order.pop("country", None)
+    stage = Country(**place) if place else Stage(**order.pop("stage"))
     contender = import_module(f"peers.{sys.argv[1]}")
     before = cpu_seconds()
     began, ended = contender.run(stage, **order)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import samples
 import sqlalchemy as sa
@@ -26,7 +26,7 @@ from sinergi_consumers.projections.projection import Projection, current, histor
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay.factory import RelaySetup
-from sinergi_producers.relay.sealing import MOST_MESSAGES, Sealer, TreeKey
+from sinergi_producers.relay.sealing import MOST_MESSAGES, OutboxRow, Sealer, TreeKey
 from sinergi_producers.relay.sending import Sender
 from sinergi_producers.relay.term import Identity
 from sinergi_schemas import topics
@@ -38,7 +38,7 @@ from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sinergi.local import Local
     from sinergi_schemas.catalog import Catalog
@@ -46,6 +46,50 @@ if TYPE_CHECKING:
 BUS = "bench.example"
 READER = "bnnk-rekaan"
 DATABASE = "main"
+
+
+class Place(Protocol):
+    """Where events are sent: a bus, and what its processes need."""
+
+    @property
+    def connection(self) -> Connection:
+        """The broker."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The schemas."""
+
+    @property
+    def agreements(self) -> Agreements:
+        """All agreements of the bus."""
+
+
+def seal_and_send(
+    place: Place,
+    topic: Topic,
+    key: SigningKey,
+    rows: Iterator[OutboxRow],
+    per_checkpoint: int,
+    partitions: int = 1,
+) -> None:
+    """Seal and send rows of an outbox, as the relay does, without a database behind."""
+    sealer = Sealer(
+        BUS,
+        topic.agency,
+        [key],
+        {topic.event_type: partitions},
+        lambda _: True,
+        place.agreements.ring,
+        lambda _: None,
+    )
+    ids = {each.fingerprint: each.id for each in place.catalog.all()}
+    sender = Sender(place.connection, BUS, topic.agency, ids)
+    trees = {TreeKey(topic.event_type, at): Frontier.empty() for at in range(partitions)}
+    while chunk := list(islice(rows, per_checkpoint)):
+        batch = sealer.seal(chunk, trees)
+        sender.enqueue(batch.updates)
+        trees.update((each.tree_key, each.after) for each in batch.updates)
+        sender.flush(lambda: None)
 
 
 @dataclass(frozen=True)
@@ -145,25 +189,10 @@ class Stage:
 
     def fill(self, count: int, per_checkpoint: int = MOST_MESSAGES) -> None:
         """Seal and send so many sample events, as the relay does, without a database behind."""
-        sealer = Sealer(
-            BUS,
-            self.publisher,
-            [self.key("publisher")],
-            {self.event_type: self.partitions},
-            lambda _: True,
-            self.agreements.ring,
-            lambda _: None,
-        )
-        ids = {each.fingerprint: each.id for each in self.catalog.all()}
-        sender = Sender(self.connection, BUS, self.publisher, ids)
-        trees = {TreeKey(self.event_type, at): Frontier.empty() for at in range(self.partitions)}
         (agreement,) = self.agreements
         rows = samples.rows(self.event_type, self.publisher, count, agreement.hash)
-        while chunk := list(islice(rows, per_checkpoint)):
-            batch = sealer.seal(chunk, trees)
-            sender.enqueue(batch.updates)
-            trees.update((each.tree_key, each.after) for each in batch.updates)
-            sender.flush(lambda: None)
+        key = self.key("publisher")
+        seal_and_send(self, self.topic, key, rows, per_checkpoint, self.partitions)
 
     def _make_topics(self) -> None:
         admin = open_admin(self.connection)

@@ -126,7 +126,7 @@ def test_an_agreement_that_does_not_name_the_publisher_or_the_reader_allows_noth
     unread = replace(other, hash="1" * 64, events={"transfer": terms})
     unpublished = replace(other, hash="2" * 64, events={"seizure": terms})
     agreements = Agreements([GOOD, ENDED])
-    agreements._newest_first = (GOOD, unread, unpublished)
+    agreements._by_hash = {each.hash: each for each in (GOOD, unread, unpublished)}
     assert why(event("1" * 64), event("2" * 64), agreements=agreements) == [
         f"other.toml, which it names, does not let {READER} read it",
         f"other.toml, which it names, does not let {TOPIC.agency} publish transfer",

@@ -138,14 +138,14 @@ class Group:
     """An assignment of one topic-partition, whose claim meets a fault."""
 
     def __init__(self, fault: errors.SinergiError) -> None:
-        self.incarnation = once(fault)
+        self.look_ups = SimpleNamespace(missing_topics=list, look_at=list, incarnation=once(fault))
         self.claimable = {TP}
         self.active: set[TopicPartition] = set()
         self.assigned = {TP}
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         assert name in (
-            "missing_topics",
+            "fetch",
             "subscribe",
             "poll",
             "commit",
@@ -222,10 +222,37 @@ def test_a_materialiser_that_is_to_stop_claims_nothing_more(
         stopping.set()
         raise fault
 
-    monkeypatch.setattr(group, "incarnation", incarnation)
+    monkeypatch.setattr(group.look_ups, "incarnation", incarnation)
     told: Any = stopping
     materialiser(group, Recorded(), monkeypatch).run(told)
     assert tried == [TP]
+
+
+def test_the_group_is_polled_between_the_claims_of_many_topic_partitions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that does not poll for `max.poll.interval.ms` is expelled."""
+    fault, stopping = filled(errors.TopicAway), Stopping()
+    done: list[str] = []
+    group = Group(fault)
+    group.claimable = {TP, TP._replace(partition=1), TP._replace(partition=2)}
+
+    def incarnation(tp: TopicPartition, _: str) -> None:
+        done.append(f"claim {tp.partition}")
+        if tp.partition == 2:
+            stopping.set()
+        raise fault
+
+    def poll(_: object) -> tuple[()]:
+        done.append("poll")
+        return ()
+
+    monkeypatch.setattr(loop, "_CLAIM_SECONDS", 0)
+    monkeypatch.setattr(group.look_ups, "incarnation", incarnation)
+    monkeypatch.setattr(group, "poll", poll, raising=False)
+    told: Any = stopping
+    materialiser(group, Recorded(), monkeypatch).run(told)
+    assert done == ["poll", "claim 0", "poll", "claim 1", "poll", "claim 2"]
 
 
 class States:

@@ -63,11 +63,17 @@ class AgreementCheck:
             topic: the topic that they came from.
             events: decoded events, with their leaf indexes.
         """
+        # A bus may have thousands of agreements; the events of a batch usually name one.
+        named = [
+            agreement
+            for digest in events["agreement"].unique()
+            if (agreement := self.agreements.by_hash(digest))
+        ]
         # Dates are compared in polars: an event may have one that Python has no datetime for.
-        in_force = [_in_force(each) for each in self.agreements]
+        in_force = [_in_force(each) for each in named]
         rules = [
             _in_force(each) & pl.col("purpose").is_in([*each.events[topic.event_type].purposes])
-            for each in self.agreements
+            for each in named
             if self._allows(each, topic)
         ]
         judged = events.select(_INDEX, "agreement", in_force=_any(in_force), allowed=_any(rules))

@@ -16,7 +16,7 @@ member, is replaced (see `client_check`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
@@ -25,22 +25,12 @@ from sinergi_consumers.materialise.arrival import Arrival
 from sinergi_consumers.materialise.client_check import ClientCheck
 from sinergi_consumers.materialise.group_errors import GroupErrors
 from sinergi_consumers.materialise.own_partitions import OwnPartitions
-from sinergi_consumers.reading.position import TopicIncarnation
+from sinergi_consumers.materialise.topic_look_ups import TopicLookUps
 from sinergi_consumers.reading.start import find_start
-from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.admin import (
-    Admin,
-    cluster_id,
-    describe,
-    open_admin,
-    topic_id,
-)
 from sinergi_schemas.kafka.consumer import consume_parts, open_consumer
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
 from sinergi_schemas.kafka.faults import translating
-from sinergi_schemas.kafka.partitions import PartitionCheck
-from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
@@ -50,7 +40,7 @@ if TYPE_CHECKING:
     import confluent_kafka
     from confluent_kafka import Consumer, Message
 
-    from sinergi_consumers.reading.position import Position
+    from sinergi_consumers.reading.position import Position, TopicIncarnation
     from sinergi_consumers.reading.start import Start
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka import Connection
@@ -68,8 +58,6 @@ _FETCHER_SLEEP_SECONDS = 1.0
 _MOST_MESSAGES = 20_000
 _MOST_BYTES = 32 * 1024 * 1024
 
-T = TypeVar("T")
-
 
 class Assignment:
     """The topic-partitions of this worker in the group `<agency>.<database>`.
@@ -77,6 +65,9 @@ class Assignment:
     Args:
         counts: how many partitions each topic that is read has by its agreement, by its name.
         look_seconds: how often, while nothing arrives, it is checked whether the client works.
+
+    Attributes:
+        look_ups: what is asked about its topics.
     """
 
     def __init__(
@@ -92,11 +83,10 @@ class Assignment:
         self._clock = clock
         self._counts = counts
         self._consumer = self._open()
-        self._admin = open_admin(connection)
+        self.look_ups = TopicLookUps(connection, counts)
         self._group_errors = GroupErrors(connection, group, self._counts, clock)
         self._own_partitions = OwnPartitions(counts)
         self._client_check = ClientCheck(group, clock, look_seconds)
-        self._partition_check = PartitionCheck()
         self._assigned: set[TopicPartition] = set()
         self._active: dict[TopicPartition, int] = {}
         self._lost: dict[TopicPartition, int] = {}
@@ -122,16 +112,6 @@ class Assignment:
     def claimable(self) -> set[TopicPartition]:
         """The topic-partitions that are assigned, and neither being read nor lost nor suspended."""
         return self._assigned - self._active.keys() - self._lost.keys() - self._suspended
-
-    def missing_topics(self) -> list[str]:
-        """The topics that the brokers do not have yet. They are read as soon as they exist.
-
-        Raises:
-            NotPermitted: one of them may not be described.
-            Unavailable: the brokers are away.
-        """
-        existing = self._ask_admin(lambda admin: describe(admin, self._counts))
-        return sorted(self._counts.keys() - existing.keys())
 
     def subscribe(self) -> None:
         """Join the group. It assigns topic-partitions during the polls that follow."""
@@ -173,29 +153,13 @@ class Assignment:
         # A rebalance may have taken some of them away meanwhile.
         self._consumer.resume([to_client(tp) for tp in paused if tp in self._active])
 
-    def incarnation(self, tp: TopicPartition, file: str) -> TopicIncarnation:
-        """Which incarnation of the topic, on which cluster, this worker reads.
-
-        Args:
-            file: the agreement on the topic.
-
-        Raises:
-            PartitionsDiffer: the topic has fewer partitions than the agreement says.
-            Unavailable: the broker is away, or the topic does not exist.
-        """
-        topic, agreed = tp.topic, self._counts[tp.topic]
-        self._ask_admin(lambda admin: self._partition_check.check(admin, topic, agreed, file))
-        return self._ask_admin(
-            lambda admin: TopicIncarnation(cluster_id(admin), topic_id(admin, topic))
-        )
-
     def start(self, tp: TopicPartition, position: Position, incarnation: TopicIncarnation) -> Start:
-        """Read a topic-partition from a position onwards.
+        """Read a topic-partition from a position onwards, once `fetch` is called.
 
         Raises:
             Unavailable: the broker is away.
         """
-        with open_scan(self._connection, tp) as scan:
+        with self.look_ups.open_scan(tp) as scan:
             start = find_start(scan, position, incarnation)
         self._assign(tp, start.offset)
         if start.shown is not None and tp not in self._logged_short:
@@ -216,6 +180,13 @@ class Assignment:
             Unavailable: the broker is away.
         """
         self._assign(tp, offset)
+        self._wake_fetcher(tp)
+
+    def fetch(self, started: Iterable[TopicPartition]) -> None:
+        """Let the client look now whether it has something to fetch of what was started."""
+        by_leader = {self.look_ups.leader(tp): tp for tp in started}
+        for tp in by_leader.values():
+            self._wake_fetcher(tp)
 
     def _assign(self, tp: TopicPartition, offset: int) -> None:
         assigned = [to_client(tp, offset)]
@@ -225,19 +196,18 @@ class Assignment:
             self._consumer.incremental_unassign(assigned)
             self._consumer.incremental_assign(assigned)
             self._consumer.resume(assigned)
-        self._wake_fetcher(assigned[0])
         self._active[tp] = offset
 
-    def _wake_fetcher(self, assigned: confluent_kafka.TopicPartition) -> None:
-        """Let the client look now whether it has something to fetch.
+    def _wake_fetcher(self, tp: TopicPartition) -> None:
+        """Let the thread of the connection to the leader look for what is to be fetched.
 
-        The thread of a connection sleeps for up to a second where it had nothing to fetch, and only
-        a request over that connection wakes it.
+        It sleeps for up to a second where it had nothing to fetch, and only a request over that
+        connection wakes it.
         """
         try:
-            self._consumer.get_watermark_offsets(assigned, timeout=_FETCHER_SLEEP_SECONDS)
+            self._consumer.get_watermark_offsets(to_client(tp), timeout=_FETCHER_SLEEP_SECONDS)
         except KafkaException as why:
-            _log.info("fetcher not woken", topic=assigned.topic, why=why.args[0].name())
+            _log.info("fetcher not woken", topic=tp.topic, why=why.args[0].name())
 
     def mark_lost(self, tp: TopicPartition) -> None:
         """Pause a topic-partition that another worker has claimed, until the group confirms it."""
@@ -275,23 +245,11 @@ class Assignment:
     def _open(self) -> ReadingConsumer:
         return open_consumer(self._connection, self._group, on_commit=self._on_commit)
 
-    def _ask_admin(self, ask: Callable[[Admin], T]) -> T:
-        """What the admin client answers; a client that gets no answer is replaced.
-
-        Raises:
-            Unavailable: the brokers are away, or this client does not reach them.
-        """
-        try:
-            return ask(self._admin)
-        except errors.ServiceAway:
-            self._admin = open_admin(self._connection)
-            raise
-
     def _replace_broken_client(self) -> None:
         """Replace a client that an error has ended, or that was found not to work."""
         if self._group_errors.needs_new_client():
             self._replace_client()
-        why = self._client_check.why_replace(self._consumer, self._active, self._ask_admin)
+        why = self._client_check.why_replace(self._consumer, self._active, self.look_ups.ask)
         if why is not None:
             _log.warning("the consumer is replaced", why=why)
             self._replace_client()

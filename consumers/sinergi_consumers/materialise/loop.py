@@ -63,6 +63,9 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _KEEP_ALIVE_SECONDS = 20.0
+# In a round of the loop.
+_MOST_CLAIMS = 500
+_CLAIM_SECONDS = 0.5
 
 ReadingError = errors.TopicHalted | errors.Unavailable
 Outcome = Stored | errors.PositionLost | errors.Unavailable
@@ -164,7 +167,7 @@ class Materialiser:
         A right that is missing on one topic does not keep the others from being read.
         """
         try:
-            for each in self._assignment.missing_topics():
+            for each in self._assignment.look_ups.missing_topics():
                 _log.warning("topic not there yet", topic=each, mend="sinergi provision apply")
         except errors.NotPermitted as why:
             _log.warning("topics not looked at", why=str(why))
@@ -358,9 +361,26 @@ class Materialiser:
             del self._claims[tp]
         for tp in (*self._halts.pauses.over(), *self._claim_pauses.over()):
             self._assignment.resume(tp)
-        for tp in sorted(self._assignment.claimable):
-            if stopping.is_set():
-                return  # each claim may wait for brokers that do not answer
+        # Those that could not be claimed before come last, and keep none of the others waiting.
+        failed = self._claim_pauses.begun
+        ordered = sorted(self._assignment.claimable, key=lambda tp: (tp in failed, tp))
+        claimable = ordered[:_MOST_CLAIMS]
+        if claimable:
+            try:
+                self._assignment.look_ups.look_at(tp.topic for tp in claimable)
+            except errors.Unavailable as why:
+                self._suspend(dict.fromkeys(claimable, why))
+            else:
+                self._claim_some(claimable, stopping)
+
+    def _claim_some(self, claimable: Sequence[TopicPartition], stopping: Event) -> None:
+        """Claim topic-partitions for a short time. The others are claimed after the next poll.
+
+        Who does not poll for `max.poll.interval.ms` is expelled from the group. And what is claimed
+        is read while the others still wait.
+        """
+        end = self._clock.monotonic() + _CLAIM_SECONDS
+        for tp in claimable:
             self._observer.turned()
             try:
                 self._claims[tp] = self._claim(tp)
@@ -368,9 +388,13 @@ class Materialiser:
                 self._observer.entered(WorkState.WORKING)
             except (errors.TopicHalted, errors.Unavailable) as why:
                 self._suspend({tp: why})
+            # Each claim may wait for brokers that do not answer.
+            if stopping.is_set() or self._clock.monotonic() > end:
+                break
+        self._assignment.fetch(tp for tp in claimable if tp in self._claims)
 
     def _claim(self, tp: TopicPartition) -> Claim:
-        incarnation = self._assignment.incarnation(tp, self._loaded.file_of(tp))
+        incarnation = self._assignment.look_ups.incarnation(tp, self._loaded.file_of(tp))
         positions = self._sink.claim(tp)
         # After an upgrade of Sinergi, events that waited for a schema are tried again with a claim.
         self._loaded.automatic_retry.retry_stored(tp)

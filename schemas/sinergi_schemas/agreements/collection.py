@@ -50,6 +50,7 @@ class Agreements:
         if found:
             lines = listing(f"{path}: {problem}" for path, problem in found)
             raise errors.AgreementRefused(_names(self._newest_first), lines)
+        self._by_hash = {each.hash: each for each in self._newest_first}
         self._by_topic: dict[Topic, list[Agreement]] = {}
         for each in self._newest_first:
             for topic in each.topics():
@@ -150,7 +151,7 @@ class Agreements:
 
     def by_hash(self, digest: str) -> Agreement | None:
         """The agreement whose file has this SHA-256 (hex), or None. Events name it by this hash."""
-        return next((each for each in self if each.hash == digest), None)
+        return self._by_hash.get(digest)
 
     def partitions(self, topic: Topic) -> int:
         """The number of partitions of a topic, which never changes.

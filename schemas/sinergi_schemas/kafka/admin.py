@@ -169,6 +169,37 @@ def describe(
     return {name: topic for name, topic in found.items() if topic is not None}
 
 
+def describe_each(
+    admin: Admin, topics: Iterable[str]
+) -> dict[str, TopicDescription | errors.SinergiError]:
+    """Describe topics for a caller who is about to read them; what hinders one hinders no other.
+
+    Returns:
+        Each topic with its description, or with the error: TopicMissing, NotPermitted, …
+
+    Raises:
+        ServiceAway: the brokers answer for none of them.
+    """
+    names = sorted(set(topics))
+    if not names:
+        return {}
+    asked = admin.describe_topics(TopicCollection(names), request_timeout=admin.answer_seconds)
+    found: dict[str, TopicDescription | errors.SinergiError] = {}
+    for name, future in asked.items():
+        try:
+            found[name] = _if_present(admin, name, future, "Read") or errors.TopicMissing(name)
+        except errors.SinergiError as why:
+            found[name] = why
+    unanswered = [
+        each
+        for each in found.values()
+        if isinstance(each, errors.ServiceAway) and not isinstance(each, errors.TopicMissing)
+    ]
+    if unanswered and len(unanswered) == len(found):
+        raise unanswered[0]
+    return found
+
+
 def topic_id(admin: Admin, topic: str) -> str:
     """The id of a topic. A topic that is deleted and created again has another id.
 

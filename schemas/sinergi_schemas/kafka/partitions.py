@@ -48,7 +48,14 @@ class PartitionCheck:
             PartitionsDiffer: it has fewer.
             TopicAway, BrokerAway, NotPermitted, …: the brokers do not describe it.
         """
-        found = partition_count(admin, topic)
+        self.compare(topic, partition_count(admin, topic), agreed, file)
+
+    def compare(self, topic: str, found: int, agreed: int, file: str) -> None:
+        """As `check`, where it is known how many partitions the topic has.
+
+        Raises:
+            PartitionsDiffer: it has fewer.
+        """
         if found < agreed:
             raise errors.PartitionsDiffer(topic, found, agreed, file)
         why = added(topic, found, agreed)

@@ -1,0 +1,105 @@
+"""What a worker asks the brokers about topics before it reads them: about many with one question.
+
+Each claim of a topic-partition needs the incarnation of its topic, its number of partitions and
+often a look into it. Asked for one by one, thousands of them would take minutes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from sinergi_consumers.reading.position import TopicIncarnation
+from sinergi_consumers.reading.source import KafkaSource
+from sinergi_schemas import errors
+from sinergi_schemas.kafka.admin import cluster_id, describe, describe_each, open_admin
+from sinergi_schemas.kafka.partitions import PartitionCheck
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
+
+    from confluent_kafka.admin._topic import TopicDescription
+
+    from sinergi_schemas.kafka import Connection
+    from sinergi_schemas.kafka.admin import Admin
+    from sinergi_schemas.kafka.scan import PartitionScan
+    from sinergi_schemas.topics import TopicPartition
+
+T = TypeVar("T")
+
+
+class TopicLookUps:
+    """Looks at topics, with clients that it keeps.
+
+    Args:
+        counts: how many partitions each topic has by its agreement, by its name.
+    """
+
+    def __init__(self, connection: Connection, counts: Mapping[str, int]) -> None:
+        self._connection = connection
+        self._counts = counts
+        self._admin = open_admin(connection)
+        self._source = KafkaSource(connection)
+        self._partition_check = PartitionCheck()
+        self._cluster = ""
+        self._seen: dict[str, TopicDescription | errors.SinergiError] = {}
+
+    def ask(self, question: Callable[[Admin], T]) -> T:
+        """What the admin client answers; a client that gets no answer is replaced.
+
+        Raises:
+            Unavailable: the brokers are away, or this client does not reach them.
+        """
+        try:
+            return question(self._admin)
+        except errors.ServiceAway:
+            self._admin = open_admin(self._connection)
+            raise
+
+    def missing_topics(self) -> list[str]:
+        """The topics that the brokers do not have yet.
+
+        Raises:
+            NotPermitted: one of them may not be described.
+            Unavailable: the brokers are away.
+        """
+        existing = self.ask(lambda admin: describe(admin, self._counts))
+        return sorted(self._counts.keys() - existing.keys())
+
+    def look_at(self, topics: Iterable[str]) -> None:
+        """Look at some topics. `incarnation` and `leader` tell what was seen, until the next look.
+
+        Raises:
+            Unavailable: the brokers are away.
+        """
+        self._seen = {}
+        self._cluster = self.ask(cluster_id)
+        self._seen = self.ask(lambda admin: describe_each(admin, topics))
+
+    def incarnation(self, tp: TopicPartition, file: str) -> TopicIncarnation:
+        """Which incarnation of its topic, on which cluster, was seen at the last look.
+
+        Args:
+            file: the agreement on the topic.
+
+        Raises:
+            PartitionsDiffer: the topic has fewer partitions than the agreement says.
+            Unavailable: the topic does not exist, or may not be read.
+        """
+        seen = self._seen[tp.topic]
+        if isinstance(seen, errors.SinergiError):
+            raise seen
+        agreed = self._counts[tp.topic]
+        self._partition_check.compare(tp.topic, len(seen.partitions), agreed, file)
+        return TopicIncarnation(self._cluster, str(seen.topic_id))
+
+    def leader(self, tp: TopicPartition) -> int | None:
+        """The broker that led a topic-partition at the last look; None if it had none."""
+        seen = self._seen[tp.topic]
+        partitions = () if isinstance(seen, errors.SinergiError) else seen.partitions
+        leader = {each.id: each.leader for each in partitions}.get(tp.partition)
+        return None if leader is None else leader.id
+
+    def open_scan(self, tp: TopicPartition) -> AbstractContextManager[PartitionScan]:
+        """A scan of one topic-partition, for the duration of a block."""
+        return self._source.open_scan(tp)

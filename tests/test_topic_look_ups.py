@@ -1,0 +1,44 @@
+"""Many topics are looked at with one question; what hinders one of them hinders no other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka.admin import NewTopic
+
+from sinergi_consumers.materialise.topic_look_ups import TopicLookUps
+from sinergi_consumers.reading.position import TopicIncarnation
+from sinergi_schemas.errors import BrokerAway, PartitionsDiffer, TopicMissing
+from sinergi_schemas.kafka import Connection
+from sinergi_schemas.kafka.admin import cluster_id, open_admin, topic_id
+from sinergi_schemas.timeouts import KafkaTimeouts
+from sinergi_schemas.topics import TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_each_topic_has_its_own_answer(kafka: str, topic_name: Callable[[], str]) -> None:
+    admin = open_admin(Connection(kafka))
+    there, small, missing = (topic_name() for _ in range(3))
+    for made in admin.create_topics([NewTopic(there, 2, 1), NewTopic(small, 1, 1)]).values():
+        made.result()
+    look_ups = TopicLookUps(Connection(kafka), {there: 2, small: 2, missing: 2})
+    look_ups.look_at([there, small, missing])
+    seen = look_ups.incarnation(TopicPartition(there, 1), "pks.toml")
+    assert seen == TopicIncarnation(cluster_id(admin), topic_id(admin, there))
+    assert look_ups.leader(TopicPartition(there, 1)) is not None
+    with pytest.raises(PartitionsDiffer):
+        look_ups.incarnation(TopicPartition(small, 0), "pks.toml")
+    with pytest.raises(TopicMissing):
+        look_ups.incarnation(TopicPartition(missing, 0), "pks.toml")
+    assert look_ups.leader(TopicPartition(missing, 0)) is None
+    assert look_ups.missing_topics() == [missing]
+
+
+def test_brokers_that_do_not_answer_are_away_for_all_topics() -> None:
+    timeouts = KafkaTimeouts(answer=0.5)
+    look_ups = TopicLookUps(Connection("127.0.0.1:1", timeouts=timeouts), {"t": 1})
+    with pytest.raises(BrokerAway):
+        look_ups.look_at(["t"])
