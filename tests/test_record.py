@@ -170,6 +170,7 @@ def test_a_page_of_a_topic_that_is_not_proved_says_so_above_the_revisions(bus: R
     *_, verdict, times = out[: out.index("\n\n")].splitlines()
     assert verdict.endswith(f": {name} is what {pair.publisher} sealed")
     assert times.startswith("times are in ")
+    assert "further revisions" not in out
     pair.publish(*(parse("seizure", seizure(record_id=f"S/{number}")) for number in range(3, 13)))
     sent = "SELECT sum(sent_size)::int FROM sinergi_producer.tree"
     with pair.relaying():
@@ -187,6 +188,11 @@ def test_a_page_of_a_topic_that_is_not_proved_says_so_above_the_revisions(bus: R
     assert f"{name} is not what {pair.publisher} sealed: 1 finding" in verdict
     assert further == "what could not be verified may have further revisions"
     assert "RETRACTED" in out
+    file = pair.folder / "life.html"
+    assert bus.record("seizure", ID, "--html", str(file))[0] == 1
+    text = PageCheck(file.read_text(encoding="utf-8")).text
+    for each in ("mungkin berisi revisi lain.", "What could not be verified may have further"):
+        assert each in text
 
 
 def test_each_proof_verifies_against_the_bytes_of_its_leaf(bus: RecordBus) -> None:
