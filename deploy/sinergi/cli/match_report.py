@@ -64,7 +64,7 @@ def _hints(audits: Sequence[Audit], wanted: ReplayFilter) -> Iterator[str]:
     for each in unmet:
         yield from _hint(audits, each, none)
     if wanted.record_id is None and not unmet and len(wanted.separate) > 1:
-        yield "each condition alone is met by some event that was read, and all together by none"
+        yield "no event that was read meets all conditions together"
 
 
 def _hint(audits: Sequence[Audit], condition: EventCondition, none: str) -> Iterator[str]:
