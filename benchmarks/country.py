@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from sinergi.local import Local
     from sinergi_schemas.catalog import Catalog
+
+_SENDERS = 8  # each waits for the broker most of the time
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,20 @@ class Country:
 
     def fill(self, count: int, per_checkpoint: int) -> None:
         """Seal and send so many sample events of each agency, as its relay does."""
-        for publisher in self.publishers:
-            topic = Topic(publisher, self.event_type)
-            agreement = self.agreements.covering(publisher, self.event_type, SYSTEM.now())
-            assert agreement is not None
-            rows = samples.rows(self.event_type, publisher, count, agreement.hash)
-            seal_and_send(self, topic, self.key(publisher), rows, per_checkpoint)
+        with ThreadPoolExecutor(_SENDERS) as senders:
+            sent = [
+                senders.submit(self._send, publisher, count, per_checkpoint)
+                for publisher in self.publishers
+            ]
+            for each in sent:
+                each.result()
+
+    def _send(self, publisher: str, count: int, per_checkpoint: int) -> None:
+        agreement = self.agreements.covering(publisher, self.event_type, SYSTEM.now())
+        assert agreement is not None
+        rows = samples.rows(self.event_type, publisher, count, agreement.hash)
+        topic = Topic(publisher, self.event_type)
+        seal_and_send(self, topic, self.key(publisher), rows, per_checkpoint)
 
     def _agreement(self, publisher: str, key: SigningKey, reader: dict[str, Any]) -> dict[str, Any]:
         return {

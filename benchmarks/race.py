@@ -18,6 +18,7 @@ from sinergi_schemas.clock import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from country import Country
     from stage import Stage
 
 _DEADLINE_SECONDS = 300.0
@@ -39,7 +40,7 @@ def run(name: str, stage: Stage, **order: Any) -> Finish:
 
 
 def materialise(
-    stage: Stage, url: str, kinds: Sequence[str], count: int, workers: int = 1
+    stage: Stage | Country, url: str, kinds: Sequence[str], count: int, workers: int = 1
 ) -> Finish:
     """Let Sinergi's materialisers fill a database until all projections have all events."""
     order = {"url": url, "kinds": kinds}
@@ -75,7 +76,7 @@ def relay(stage: Stage, url: str, count: int) -> Finish:
 
 
 @contextmanager
-def running(name: str, stage: Stage, **order: Any) -> Iterator[None]:
+def running(name: str, stage: Stage | Country, **order: Any) -> Iterator[None]:
     """Let a process run while the block lasts, and stop it in order."""
     process = _start(name, stage, order)
     try:
@@ -108,7 +109,7 @@ def until(is_so: Callable[[], bool], look_seconds: float = 0.05) -> None:
         patience.wait(look_seconds)
 
 
-def _start(name: str, stage: Stage, order: dict[str, Any]) -> subprocess.Popen[str]:
+def _start(name: str, stage: Stage | Country, order: dict[str, Any]) -> subprocess.Popen[str]:
     process = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, str(Path(__file__).with_name("contend.py")), name],
         stdin=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """`make bench`: what it costs, measured here, side by side with what else there is.
 
-`make bench ONLY=materialise` measures one part: materialise, relay, tax, delivery, growth or audit.
+`make bench ONLY=materialise` measures one part: materialise, relay, tax, delivery, growth, audit
+or scale.
 Tables go to the terminal, `results/latest.json` and SVG plots beside it. It judges nothing: a
 figure is the machine's as much as ours, and only those of one run may be compared.
 """
@@ -19,6 +20,7 @@ import plots
 import quiet
 import relaying
 import results
+import scale
 import tax
 
 from sinergi.local import Local
@@ -31,6 +33,7 @@ PARTS = {
     "delivery": delivery.measure,
     "growth": growth.measure,
     "audit": audit.measure,
+    "scale": scale.measure,
 }
 
 # What the figures are held against, for whoever reads the table: ours, theirs, at least so much.

@@ -14,6 +14,7 @@ from sinergi_schemas.clock import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from country import Country
     from stage import Stage
 
     from sinergi_consumers.materialise.store import ReadyBatch, Stored
@@ -44,7 +45,7 @@ class _Ended(Store):
         return outcome
 
 
-def run(stage: Stage, url: str, kinds: Sequence[str]) -> tuple[float, float]:
+def run(stage: Stage | Country, url: str, kinds: Sequence[str]) -> tuple[float, float]:
     """Materialise until standard input ends; when it began and when it had all.
 
     A worker that no partition was left for has done neither.
