@@ -138,7 +138,9 @@ class Group:
     """An assignment of one topic-partition, whose claim meets a fault."""
 
     def __init__(self, fault: errors.SinergiError) -> None:
-        self.look_ups = SimpleNamespace(missing_topics=list, look_at=list, incarnation=once(fault))
+        self.look_ups = SimpleNamespace(
+            report_missing_topics=list, look_at=list, incarnation=once(fault)
+        )
         self.claimable = {TP}
         self.active: set[TopicPartition] = set()
         self.assigned = {TP}

@@ -23,6 +23,7 @@ from sinergi_consumers.audit.replay import Replay, ReplayCounts
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors, message
+from sinergi_schemas.kafka.consumer import MOST_AT_ONCE
 from sinergi_schemas.kafka.parsed_block import ParsedBlock
 from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.kafka.read_ahead import ReadAhead, usable_processes
@@ -160,7 +161,7 @@ def test_a_chunk_of_large_messages_ends_after_8_mib_whoever_reads_them(pair: Age
                     chunks.append(count)
                     count = 0
             assert sum(chunks) + count == 40
-            assert max(chunks) <= 14
+            assert max(chunks) < 14 + MOST_AT_ONCE  # some arrive together
 
 
 def test_a_process_that_hangs_is_not_waited_for_for_ever(pair: AgencyPair) -> None:

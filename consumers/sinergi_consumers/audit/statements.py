@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_schemas.agreements.receipts import CosignedReceipt
 
 HEADS, RECEIPT = "heads", "receipt"
@@ -55,6 +54,20 @@ class SignedStatement:
     def __str__(self) -> str:
         when = "an unknown time" if self.at is None else self.at.isoformat()
         return f"the {self.kind} that {self.name} signed at {when}"
+
+
+class ComparedPartition(Protocol):
+    """What a replay has verified of a partition, as statements are compared with it."""
+
+    partition: int
+    verified: int
+
+    @property
+    def roots(self) -> Mapping[int, bytes]:
+        """The roots of its verified trees, by size."""
+
+    def unsealed_of(self, origin: str) -> int:
+        """How many leaves after the verified ones are not sealed, if the origin is its own."""
 
 
 class StatementObserver(Protocol):
@@ -166,7 +179,7 @@ class SignedStatements:
         return claimed | {each.size for each in self.of(partition)}
 
     def contradictions(
-        self, counts: ReplayCounts, origin: str, *, is_read_to_end: bool
+        self, counts: ComparedPartition, origin: str, *, is_read_to_end: bool
     ) -> list[tuple[SignedStatement, errors.SealBroken]]:
         """Those that contradict a partition, the largest tree first, each with its error.
 

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_consumers.decode.decoder import DecodedParts
+from sinergi_consumers.materialise.claiming import claimed
 from sinergi_consumers.materialise.halts import Halts
 from sinergi_consumers.materialise.loaded_agreements import LoadedAgreements
 from sinergi_consumers.materialise.pauses import Pauses
@@ -148,7 +149,7 @@ class Materialiser:
             try:
                 self._sink.check()
                 self._receipts.send(self._sink.unpublished_receipts())
-                self._report_missing_topics()
+                self._assignment.look_ups.report_missing_topics()
             except errors.Unavailable as why:
                 _log.warning("not started yet", why=str(why))
                 self._observer.failed(why)
@@ -160,17 +161,6 @@ class Materialiser:
                 self._report.counts(None, frozenset(), frozenset())
                 self._observer.entered(WorkState.WORKING)
                 return
-
-    def _report_missing_topics(self) -> None:
-        """Log which topics do not exist yet; they are read as soon as they do.
-
-        A right that is missing on one topic does not keep the others from being read.
-        """
-        try:
-            for each in self._assignment.look_ups.missing_topics():
-                _log.warning("topic not there yet", topic=each, mend="sinergi provision apply")
-        except errors.NotPermitted as why:
-            _log.warning("topics not looked at", why=str(why))
 
     def _poll(self, storing: Future[list[Outcome]] | None) -> set[TopicPartition]:
         """Poll, and verify what arrives.
@@ -383,7 +373,7 @@ class Materialiser:
         for tp in claimable:
             self._observer.turned()
             try:
-                self._claims[tp] = self._claim(tp)
+                self._claims[tp] = claimed(tp, self._assignment, self._sink, self._loaded)
                 self._claim_pauses.forget(tp)
                 self._observer.entered(WorkState.WORKING)
             except (errors.TopicHalted, errors.Unavailable) as why:
@@ -392,17 +382,6 @@ class Materialiser:
             if stopping.is_set() or self._clock.monotonic() > end:
                 break
         self._assignment.fetch(tp for tp in claimable if tp in self._claims)
-
-    def _claim(self, tp: TopicPartition) -> Claim:
-        incarnation = self._assignment.look_ups.incarnation(tp, self._loaded.file_of(tp))
-        positions = self._sink.claim(tp)
-        # After an upgrade of Sinergi, events that waited for a schema are tried again with a claim.
-        self._loaded.automatic_retry.retry_stored(tp)
-        least = min(positions.values(), key=lambda each: each.frontier.size)
-        partition = self._loaded.partition(tp, least.frontier)
-        start = self._assignment.start(tp, least, incarnation)
-        _log.info("topic-partition claimed", **tp._asdict(), leaf=least.frontier.size)
-        return Claim(tp, partition, positions, incarnation, start)
 
     def _retry_quarantined(self) -> None:
         """Try a few of the events again that quarantine holds without their bytes."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+import structlog
+
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas import errors
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.scan import PartitionScan
     from sinergi_schemas.topics import TopicPartition
+
+_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -65,6 +69,20 @@ class TopicLookUps:
         """
         existing = self.ask(lambda admin: describe(admin, self._counts))
         return sorted(self._counts.keys() - existing.keys())
+
+    def report_missing_topics(self) -> None:
+        """Log which topics do not exist yet; they are read as soon as they do.
+
+        A right that is missing on one topic does not keep the others from being read.
+
+        Raises:
+            Unavailable: the brokers are away.
+        """
+        try:
+            for each in self.missing_topics():
+                _log.warning("topic not there yet", topic=each, mend="sinergi provision apply")
+        except errors.NotPermitted as why:
+            _log.warning("topics not looked at", why=str(why))
 
     def look_at(self, topics: Iterable[str]) -> None:
         """Look at some topics. `incarnation` and `leader` tell what was seen, until the next look.
