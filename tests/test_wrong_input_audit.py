@@ -125,7 +125,18 @@ def ask(
         (["replay", TOPIC, "--against", TOPIC], f"{TOPIC} would be compared with itself"),
         (["replay", TOPIC, "--copy", "x", "--against", "x"], "x would be compared with itself"),
         (["replay", AGREED, SEIZURES, "--output", "csv"], "say --out FOLDER for a file"),
-        (["replay", AGREED, "--out", "table.txt"], "a table is for the screen"),
+        (
+            ["replay", AGREED, "--out", "table.txt"],
+            "a table is for the screen; with --out say --output ndjson or csv or parquet",
+        ),
+        (
+            ["replay", AGREED, "--out", "x.csv"],
+            "x.csv is named as csv, and --output is table; say --output csv, or name another file",
+        ),
+        (
+            ["replay", AGREED, "--output", "ndjson", "--out", "x.Parquet"],
+            "x.Parquet is named as parquet, and --output is ndjson; say --output parquet",
+        ),
         (
             ["replay", AGREED, "--output", "csv", "--out", "no/x.csv"],
             "no/x.csv cannot be written (the folder no does not exist); make it, or name another",

@@ -266,9 +266,9 @@ def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[Event
         raise errors.ReplayRefused("--spreadsheet-safe goes with --output csv")
     files: dict[str, Path] = {}
     with ExitStack() as stack:
+        if to.path is not None:
+            _check_format(to.path, to.output)
         if to.output is Output.TABLE:
-            if to.path is not None:
-                raise errors.ReplayRefused("a table is for the screen; with --out choose --output")
             writer: EventWriter = _TableWriter()
         elif to.output is not Output.NDJSON and len(event_types) > 1:
             _make_folder(to)
@@ -288,6 +288,22 @@ def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[Event
             written_files.note(path, counted(counting.counts[name], "event"))
         else:
             terminal.note(f"sinergi: no event of the type {name}, and so no file of it")
+
+
+def _check_format(path: Path, output: Output) -> None:
+    """Refuse a table in a file, and a file that is named as another format.
+
+    Raises:
+        ReplayRefused: it is one of these.
+    """
+    named = path.suffix.lower().removeprefix(".")
+    formats = [each.value for each in Output if each is not Output.TABLE]
+    if named in formats and named != output:
+        what = f"{path} is named as {named}, and --output is {output}"
+        raise errors.ReplayRefused(f"{what}; say --output {named}, or name another file")
+    if output is Output.TABLE:
+        which = " or ".join(formats)
+        raise errors.ReplayRefused(f"a table is for the screen; with --out say --output {which}")
 
 
 @contextmanager
