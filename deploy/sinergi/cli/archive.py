@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from sinergi.cli import archive_output, replay_topics, root, terminal
+from sinergi.cli import archive_output, archive_restore, replay_topics, root, terminal
 from sinergi.cli.journaled_run import AuditRequest, journaled, software
 from sinergi.cli.options import AsJson, Force, TopicNames, Why, json_option
 from sinergi.cli.reading_place import check_agreements, reading_place
 from sinergi.cli.replay_progress import message_progress
 from sinergi.exit_status import ExitStatus
+from sinergi.restoring import running_relay, topic_restoring
 from sinergi_consumers.archives.archive_file import ArchiveFile
 from sinergi_consumers.archives.writer import ArchiveCustody, ArchiveWriter
 from sinergi_consumers.audit.archiving import Archiving
@@ -155,18 +156,14 @@ def restore(
       sinergi archive restore transfer.zip
       sinergi archive restore transfer.zip sinergi.lapas-banyuwangi.transfer
     """
-    from sinergi.cli.archive_restore import check_sealed, restorable  # noqa: PLC0415 - has a producer
-    from sinergi.restoring.running_relay import check_none_leads  # noqa: PLC0415 - as above
-    from sinergi.restoring.topic_restoring import TopicRestoring  # noqa: PLC0415 - as above
-
     settings, opened = root.settings(), ArchiveFile(file)
     agreements = settings.agreements()
     check_agreements(opened, settings, agreements)
-    chosen = restorable(opened, settings, topics or [])
+    chosen = archive_restore.restorable(opened, settings, topics or [])
     if not broken:
-        check_sealed(opened, agreements, chosen)
+        archive_restore.check_sealed(opened, agreements, chosen)
     if settings.values.agency is not None and settings.values.producer.database is not None:
-        check_none_leads(settings.producer_database)
+        running_relay.check_none_leads(settings.producer_database)
     with message_progress("restoring") as progressed:
         counts = {each.topic: 0 for each in opened.partitions}
         for each in opened.partitions:
@@ -178,7 +175,9 @@ def restore(
             done += count
             progressed(done, total)
 
-        restorings = [TopicRestoring(by, opened, name, report) for name, by in chosen.items()]
+        restorings = [
+            topic_restoring.TopicRestoring(by, opened, name, report) for name, by in chosen.items()
+        ]
         for restoring in restorings:
             restoring.check()
         for restoring in restorings:

@@ -14,6 +14,8 @@ from sinergi.database_roles import roles_of
 from sinergi.exit_status import ExitStatus
 from sinergi.migrate import Role
 from sinergi.settings.model import BusRole, refused
+from sinergi_consumers.projections import projection
+from sinergi_schemas import catalog
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.postgresql.address import DatabaseAddress, conninfo
 
@@ -110,8 +112,5 @@ def _url(database: str | None, role: Role) -> str:
 
 
 def _projections() -> Sequence[Projection]:
-    from sinergi_consumers.projections.projection import projections_of  # noqa: PLC0415 - it needs polars
-    from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
-
-    catalog = Catalog.shipped()
-    return projections_of(catalog, catalog.event_types)
+    shipped = catalog.Catalog.shipped()
+    return projection.projections_of(shipped, shipped.event_types)

@@ -7,6 +7,7 @@ import pwd
 import socket
 from typing import TYPE_CHECKING
 
+from sinergi_consumers.sinks import protocol
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import has_words
 
@@ -20,11 +21,9 @@ def decision(why: str) -> Decision:
     Raises:
         QuarantineRefused: it says nothing.
     """
-    from sinergi_consumers.sinks.protocol import Decision  # noqa: PLC0415 - heavy: not for list and show
-
     if not has_words(why):
         raise errors.QuarantineRefused("--why says nothing")
-    return Decision(account(), why)
+    return protocol.Decision(account(), why)
 
 
 def account() -> str:

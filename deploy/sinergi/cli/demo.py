@@ -12,6 +12,7 @@ import typer
 
 from sinergi.cli import terminal
 from sinergi.cli.options import json_option
+from sinergi.demo import play, screen
 from sinergi.demo.errors import DemoFailed, DemoFolderRefused
 from sinergi.exit_status import ExitStatus
 
@@ -39,13 +40,10 @@ def demo(
 
     Exit status 0: everything agrees; 1: something does not; 2: it could not be played.
     """
-    from sinergi.demo.play import play  # noqa: PLC0415 - heavy: not for --help
-    from sinergi.demo.screen import Screen  # noqa: PLC0415 - as above
-
     with _folder(keep) as folder:
         interruption = _Interruption()
         try:
-            outcome = play(folder, Screen(beside_data=as_json), interruption.check)
+            outcome = play.play(folder, screen.Screen(beside_data=as_json), interruption.check)
         except DemoFailed as why:
             terminal.note(f"sinergi: {why}")
             raise typer.Exit(ExitStatus.NEGATIVE) from None

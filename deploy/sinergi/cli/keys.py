@@ -11,6 +11,7 @@ from sinergi.cli import root, terminal
 from sinergi.cli.options import command_group
 from sinergi.settings import key_replacement, own_keys
 from sinergi.settings.model import refused
+from sinergi_producers.relay import store
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 
@@ -79,13 +80,11 @@ def replace(
 
     Example: sinergi keys replace > lines.toml
     """
-    from sinergi_producers.relay.store import OutboxStore  # noqa: PLC0415 - heavy: not for --help
-
     settings = root.settings()
     agreements, agency = settings.agreements(), settings.agency
-    with closing(OutboxStore(settings.producer_database)) as store:
-        store.check()
-        sizes = {share: tree.size for share, tree in store.trees().items()}
+    with closing(store.OutboxStore(settings.producer_database)) as outbox:
+        outbox.check()
+        sizes = {share: tree.size for share, tree in outbox.trees().items()}
     folder = settings.values.keys
     key = key_replacement.following_key(folder, agreements.bus, agency, agreements.keys(agency))
     for each in key_replacement.successors(agreements, agency, key.public, sizes, margin):

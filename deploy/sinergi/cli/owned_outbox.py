@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sinergi.settings.model import BusRole
+from sinergi_producers.outbox import ownership
 
 if TYPE_CHECKING:
     from sinergi.settings.settings import Settings
@@ -16,8 +17,6 @@ def owned_outbox(settings: Settings) -> str:
     Raises:
         OwnerDatabaseRefused: it is not the database of `producer.database`, or another agency's.
     """
-    from sinergi_producers.outbox import ownership  # noqa: PLC0415 - psycopg: not for `--help`
-
     values = settings.values
     url = settings.producer_database if values.producer.database else None
     address = settings.owner_database(BusRole.PRODUCER)

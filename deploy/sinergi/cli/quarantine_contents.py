@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import root
 from sinergi.settings.model import BusRole
+from sinergi_consumers.decode import agreement_check, decoder
+from sinergi_consumers.projections import projection
+from sinergi_consumers.quarantine import leaf_reading, retry
 from sinergi_consumers.quarantine.admin import Contents, QuarantineState
-from sinergi_schemas import errors
+from sinergi_consumers.reading import source
+from sinergi_consumers.sinks import protocol
+from sinergi_consumers.sinks.postgresql import sink
+from sinergi_schemas import catalog, errors
 from sinergi_schemas.postgresql import stored
 from sinergi_schemas.topics import TopicPartition
 
@@ -67,10 +73,9 @@ def _not_read(row: Quarantined) -> errors.LeafNotRead:
 
 
 def _reading() -> LeafReading:
-    from sinergi_consumers.quarantine.leaf_reading import LeafReading  # noqa: PLC0415 - heavy: not for list
-    from sinergi_consumers.reading.source import KafkaSource  # noqa: PLC0415 - as above
-
-    return LeafReading(lambda: KafkaSource(root.settings().connection(BusRole.CONSUMER)))
+    return leaf_reading.LeafReading(
+        lambda: source.KafkaSource(root.settings().connection(BusRole.CONSUMER))
+    )
 
 
 def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcome]:
@@ -80,31 +85,25 @@ def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcom
         SettingsRefused: the topic has to be read, and no setting says where the brokers are.
         ProjectionRefused: a projection is not installed here.
     """
-    from sinergi_consumers.decode.agreement_check import AgreementCheck  # noqa: PLC0415 - heavy: not for list and show
-    from sinergi_consumers.decode.decoder import Decoders  # noqa: PLC0415
-    from sinergi_consumers.projections.projection import projections_of  # noqa: PLC0415
-    from sinergi_consumers.quarantine.retry import QuarantineRetry  # noqa: PLC0415
-    from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink  # noqa: PLC0415
-    from sinergi_schemas.catalog import Catalog  # noqa: PLC0415
-
-    settings, catalog = root.settings(), Catalog.shipped()
+    settings, known = root.settings(), catalog.Catalog.shipped()
     if not all(each.kept or each.state == QuarantineState.RETRIED for each in rows):
         settings.connection(BusRole.CONSUMER)  # before anything is done
     entries = [_entry(each) for each in rows]
-    agreed = AgreementCheck(settings.agreements(), settings.agency)
-    projections = projections_of(catalog, (each.tp.event_topic.event_type for each in entries))
+    agreed = agreement_check.AgreementCheck(settings.agreements(), settings.agency)
+    projections = projection.projections_of(
+        known, (each.tp.event_topic.event_type for each in entries)
+    )
     quota, timeouts = settings.values.consumer.quarantine_bytes, settings.values.timeouts
     database = settings.consumer_database
-    with closing(PostgresqlSink(database, projections, quota, timeouts.database)) as sink:
-        sink.check()
-        quarantine_retry = QuarantineRetry(sink, projections, Decoders(catalog, agreed), _reading())
-        return list(quarantine_retry.retry(entries, decision))
+    with closing(sink.PostgresqlSink(database, projections, quota, timeouts.database)) as target:
+        target.check()
+        decoders = decoder.Decoders(known, agreed)
+        retrying = retry.QuarantineRetry(target, projections, decoders, _reading())
+        return list(retrying.retry(entries, decision))
 
 
 def _entry(row: Quarantined) -> QuarantineKey:
-    from sinergi_consumers.sinks.protocol import QuarantineKey  # noqa: PLC0415 - heavy: not for list and show
-
-    return QuarantineKey(row.projection, _tp(row), row.leaf_index)
+    return protocol.QuarantineKey(row.projection, _tp(row), row.leaf_index)
 
 
 def _tp(row: Quarantined) -> TopicPartition:

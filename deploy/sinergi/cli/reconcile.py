@@ -16,6 +16,7 @@ from sinergi.cli.options import Force, FromArchive, Limit, TopicNames, Why, json
 from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_progress import series_progress
 from sinergi.exit_status import ExitStatus
+from sinergi.reconciling import database_side, outbox_side
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.reconciliation import signed_counts
 from sinergi_consumers.audit.reconciliation.reconciliation import Reconciliation
@@ -165,12 +166,9 @@ def _sides(
     settings: Settings, agreements: Agreements, catalog: Catalog, others: Sequence[str]
 ) -> Iterator[Side]:
     """The outbox and the database of this agency, as far as they are set, and those named."""
-    from sinergi.reconciling.database_side import DatabaseSide  # noqa: PLC0415 - not for --help
-    from sinergi.reconciling.outbox_side import OutboxSide  # noqa: PLC0415 - not for --help
-
     values = settings.values
     if values.producer.database:
-        yield OutboxSide(settings.agency, settings.producer_database)
+        yield outbox_side.OutboxSide(settings.agency, settings.producer_database)
     named: dict[str, tuple[str, str]] = {}
     if values.consumer.database:
         own = f"{settings.agency}/{settings.consumer_name}"
@@ -184,7 +182,7 @@ def _sides(
         readable: Sequence[Topic] = [*agreements.read_by(agency)]
         if not readable:
             raise errors.ReconciliationRefused(f"no agreement lets {agency} read a topic")
-        yield DatabaseSide(name, url, frozenset(readable), catalog)
+        yield database_side.DatabaseSide(name, url, frozenset(readable), catalog)
 
 
 def _named(text: str) -> tuple[str, str, str]:

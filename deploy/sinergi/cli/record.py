@@ -18,6 +18,7 @@ from sinergi.cli import (
 from sinergi.cli.journaled_run import AuditRequest
 from sinergi.cli.options import AsJson, Force, FromArchive, Why
 from sinergi.cli.tables import ColumnKind, TableColumn
+from sinergi.pages import rendering
 from sinergi.records.own_facts import own_facts
 from sinergi_consumers.audit.records.life import life
 from sinergi_schemas import errors
@@ -104,11 +105,11 @@ def record(
         page = _page(search, found, has_searched=related) if found.record is not None else None
         record_search.report_verdict(found, record_id, search.agreements)
         if found.record is not None and page is not None and html is not None:
-            from sinergi.pages.rendering import page as rendered  # noqa: PLC0415 - only for --html
-
             with OutputFile.open(html, force=force) as target:
                 zone = found.record.zone
-                told = rendered("record.html.jinja", life=page, zone=zone, moment=zone.shown_text)
+                told = rendering.page(
+                    "record.html.jinja", life=page, zone=zone, moment=zone.shown_text
+                )
                 target.write(told)
             written_files.note(html, counted(len(page["revisions"]), "revision"))
         if as_json:

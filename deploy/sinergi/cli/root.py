@@ -17,10 +17,10 @@ import typer
 import typer.core
 from typer.exceptions import TyperException
 
-from sinergi.cli import commands, terminal
+from sinergi.cli import commands, logs, terminal
 from sinergi.cli.arguments import checked
 from sinergi.exit_status import ExitStatus
-from sinergi_schemas import errors
+from sinergi_schemas import errors, near_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,9 +123,7 @@ class _Commands(typer.core.TyperGroup):
             name, _, rest = super().resolve_command(ctx, args)
         except TyperException as why:
             # The library knows the commands of a group, but not those that are loaded when needed.
-            from sinergi_schemas.near_names import near_name  # noqa: PLC0415 - not for --help
-
-            if near := near_name(args[0], commands.installed()):
+            if near := near_names.near_name(args[0], commands.installed()):
                 why.message = f"{why.message} Did you mean {near!r}?"
             raise
         return name, commands.load(name) if name else None, rest
@@ -186,9 +184,7 @@ def root(
     ] = False,
 ) -> None:
     """The bus over which agencies share what they know, exactly once and provably."""
-    from sinergi.cli.logs import set_up  # noqa: PLC0415 - not for --help
-
-    set_up(log_level, as_json=log_json)
+    logs.set_up(log_level, as_json=log_json)
     _invocation.__dict__.pop("settings", None)
     _invocation.config = config
     _invocation.debug = debug

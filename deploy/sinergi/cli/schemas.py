@@ -11,6 +11,7 @@ from sinergi.cli import terminal
 from sinergi.cli.options import AsJson, command_group
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.exit_status import ExitStatus
+from sinergi_consumers.sinks.postgresql import schema_tables
 from sinergi_schemas.avro_types import compatibility
 from sinergi_schemas.avro_types.fields import described_fields
 from sinergi_schemas.catalog import Catalog
@@ -110,8 +111,6 @@ def check_schemas(
 
 def _judged_as_tables(catalog: Catalog) -> list[Judgement]:
     """The reasons why readers cannot make tables of the schemas."""
-    from sinergi_consumers.sinks.postgresql import schema_tables  # noqa: PLC0415 - list and show need no polars
-
     return schema_tables.judge(catalog)
 
 
