@@ -273,7 +273,12 @@ def _signed(found: Reconciliation, agency: str, keys: Sequence[SigningKey]) -> s
         agency,
         int(SYSTEM.now().timestamp()),
         found.zone,
-        {(own[side], tp): size for (side, tp), size in found.sizes.items() if side in own},
+        # Sizes without days would state that the side has no event of the topic.
+        {
+            (own[side], tp): size
+            for (side, tp), size in found.sizes.items()
+            if side in own and (side, tp.topic) in found.compared
+        },
         {
             DayKey(own[side], topic, day): count
             for (side, topic, day), count in found.days.items()

@@ -81,6 +81,7 @@ class Reconciliation:
         beyond: how many leaves of a topic each side should have that the archive does not have, by
             the names of both. They are not compared.
         sizes: how many leaves each side should have, by its name and the topic-partition.
+        compared: the names of each side that is read and of each topic that it was compared with.
         days: the counts of each side that is read, to be signed.
     """
 
@@ -98,6 +99,7 @@ class Reconciliation:
     unread: dict[str, str] = field(default_factory=dict)
     beyond: dict[tuple[str, str], int] = field(default_factory=dict)
     sizes: dict[tuple[str, TopicPartition], int] = field(default_factory=dict)
+    compared: set[tuple[str, str]] = field(default_factory=set)
     days: dict[DayKey, DayCount] = field(default_factory=dict)
 
     def run(self, progressed: Callable[[], None]) -> None:
@@ -146,14 +148,21 @@ class Reconciliation:
             self.sizes |= {(side.name, tp): size for tp, size in found.items()}
 
     def _compare(self, events: Mapping[Topic, TopicEvents]) -> None:
-        """Compare the sides with a topic that was read, and add its days to the matrix."""
+        """Compare the sides with a topic that was read, and add its days to the matrix.
+
+        A topic that could be read only in part lacks events that the sides have.
+        """
+        readable = {each.topic for each in self.series.readable}
         for topic, found in events.items():  # one, or none before the first topic
+            if topic not in readable:
+                continue
             sealed = found.frame()
             counts: dict[str, Mapping[date | None, SideCount]] = {}
             for side in self.sides:
                 comparison = self._comparison(side, topic, sealed)
                 if comparison is not None:
                     counts[side.name] = comparison.counts()
+                    self.compared.add((side.name, topic.name))
                     if self.keeps_counts:
                         self._count_days(side, topic, comparison)
                     self._keep(side.name, topic, comparison.discrepancies())
