@@ -123,6 +123,10 @@ class StatementChecks(BundleChecks):
             what = f"signs another {places.SEARCH} or {places.CUSTODY} than those of the bundle"
             raise Disproved(path, what)
         self.check_signatures(path, note, self.trusted.of_signer)
-        self.verdict.signed_by += [
-            each.name for each in note.signatures if self.trusted.of_signer(self.bus, each.name)
+        # A signature under a name that is known may be by another key, which is not given.
+        signed = [
+            each.name
+            for each in note.signatures
+            if any(map(each.claims, self.trusted.of_signer(self.bus, each.name)))
         ]
+        self.verdict.signed_by += dict.fromkeys(signed)
