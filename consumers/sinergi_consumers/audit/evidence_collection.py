@@ -197,12 +197,23 @@ class EvidenceAudit(Audit):
         """The heads of the topic's owner: for all of its topics those that were read first."""
         agency, bus = self.topic.agency, self._bus.agreements.bus
         stated = [each for each in self.verdict.statements.largest if each.kind == HEADS]
-        if agency not in self._collected.heads and stated:
-            self._collected.heads[agency] = max(stated, key=_signed_at).note
+        if agency not in self._collected.heads:
+            # A bundle holds one note with all of its lines, and its verifier compares each of them.
+            whole = [each for each in stated if self._is_credible(each.note)]
+            if whole:
+                self._collected.heads[agency] = max(whole, key=_signed_at).note
         note = self._collected.heads.get(agency)
         if note is None:
             return None
         return heads.verify(note, bus, agency, self._bus.agreements.keys(agency))
+
+    def _is_credible(self, note: str) -> bool:
+        """Whether the required keys have signed all lines of heads about topics that are agreed."""
+        agreements, agency = self._bus.agreements, self.topic.agency
+        signed = heads.verify(note, agreements.bus, agency, agreements.keys(agency))
+        agreed = {each.name for each in agreements.published_by(agency)}
+        lines = tuple(each for each in signed.heads if each.topic in agreed)
+        return agreements.credible(signed).heads == lines
 
 
 def _keep(
