@@ -14,9 +14,12 @@ from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, transfer
 from sinergi.cli.root import run
-from sinergi_schemas import message
+from sinergi.restoring import topic_restoring
+from sinergi_schemas import errors, message
+from sinergi_schemas.topics import control_topic
 from test_moved_topics import deleted, held, made
 from test_prune import prune, rows
+from test_relay import set_topic
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -215,6 +218,55 @@ def times(pair: AgencyPair) -> list[int]:
     return [
         each.timestamp()[1] for number in numbers for each in held(pair, pair.topic.name, number)
     ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("cleanup.policy", "compact"),
+        ("cleanup.policy", "compact,delete"),
+        ("retention.ms", "604800000"),
+        ("retention.bytes", "1000000"),
+    ],
+    ids=str,
+)
+def test_nothing_is_restored_into_a_topic_that_would_lose_it_again(
+    archived: ArchivedPair, setting: str, value: str
+) -> None:
+    pair = archived.pair
+    lost(pair, **{setting: value})
+    words = ("archive", "restore", str(archived.file))
+    status, out, err = archived.run(*words, settings=pair.agency_settings)
+    assert (status, out) == (2, "")
+    assert f"{pair.topic.name} has {setting} {value}: the brokers would delete messages" in err
+    assert err.count("sinergi: ") == 1
+    assert leaves(pair) == []
+
+
+def test_a_control_topic_may_be_compacted_and_not_expire(archived: ArchivedPair) -> None:
+    pair = archived.pair
+    name = control_topic(pair.publisher)
+    words = ("archive", "restore", str(archived.file), name)
+    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    assert (status, f"{name}: 0 messages restored" in err) == (0, True), err
+    set_topic(pair, "cleanup.policy", "compact,delete", name)
+    set_topic(pair, "retention.ms", "604800000", name)
+    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    assert (status, f"{name} has retention.ms 604800000" in err) == (2, True), err
+
+
+def test_a_login_that_may_not_see_the_settings_restores_and_is_told_who_may(
+    archived: ArchivedPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object, topics: list[str]) -> None:
+        raise errors.NotPermitted("User:agency", "DescribeConfigs", "topic", tuple(topics), "")
+
+    monkeypatch.setattr(topic_restoring, "topic_settings", refuse)
+    lost(archived.pair)
+    words = ("archive", "restore", str(archived.file))
+    status, _, err = archived.run(*words, settings=archived.pair.agency_settings)
+    assert (status, "30 messages restored" in err) == (0, True), err
+    assert "its settings were not checked, for this login lacks the right DescribeConfigs" in err
 
 
 def test_a_topic_with_other_messages_is_not_restored_into(archived: ArchivedPair) -> None:

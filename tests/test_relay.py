@@ -577,9 +577,11 @@ def ended(pair: AgencyPair, folder: Path) -> Agreements:
     return Agreements.load(other)
 
 
-def set_topic(pair: AgencyPair, name: str, value: str) -> None:
+def set_topic(pair: AgencyPair, name: str, value: str, topic: str | None = None) -> None:
+    """Give a topic, or else the topic of the events, another setting."""
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, pair.topic.name, incremental_configs=[entry])
+    changed = topic or pair.topic.name
+    resource = ConfigResource(ResourceType.TOPIC, changed, incremental_configs=[entry])
     admin = open_admin(pair.connection)
     for done in admin.incremental_alter_configs([resource]).values():
         done.result(timeout=PATIENCE_SECONDS)

@@ -140,12 +140,13 @@ def restore(
     """Write the messages of a lost topic from an archive back to the brokers.
 
     The topic has to be there and empty (`sinergi provision apply`), and no relay of its owner may
-    run. What an earlier restore has written stays, and this one goes on after it; a topic with
-    other messages is refused, and nothing is written. So is an archive whose topic is not what its
-    owner sealed, by the keys of your own agreements: somebody may have changed it. Where the topic
-    itself was so before, --broken restores it all the same. Every leaf and every seal has the bytes
-    and the index that it had, so relay, materialisers and audits go on; offsets may be others.
-    Timestamps are those of the archive if the topic has message.timestamp.type=CreateTime.
+    run. A topic whose settings let the brokers delete messages is refused. What an earlier restore
+    has written stays, and this one goes on after it; a topic with other messages is refused, and
+    nothing is written. So is an archive whose topic is not what its owner sealed, by the keys of
+    your own agreements: somebody may have changed it. Where the topic itself was so before,
+    --broken restores it all the same. Every leaf and every seal has the bytes and the index that it
+    had, so relay, materialisers and audits go on; offsets may be others. Timestamps are those of
+    the archive if the topic has message.timestamp.type=CreateTime.
 
     An agency restores its own topics, as its producer, and its receipts topic, as its consumer.
     Settings without an agency log in as `[kafka]` says, and need the rights Read and Write.

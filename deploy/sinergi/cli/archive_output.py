@@ -56,6 +56,10 @@ def report_restored(found: RestoredTopic) -> None:
     written = counted(found.written, "message")
     kept = f", {found.kept:,} were there" if found.kept else ""
     terminal.note(f"sinergi: {found.topic}: {written} restored{kept}")
+    if found.has_lasting_settings is None:
+        what = "its settings were not checked, for this login lacks the right DescribeConfigs"
+        hint = "the operator's `sinergi provision plan` shows whether the brokers delete messages"
+        terminal.note(f"  {what}; {hint}")
     if found.has_times is False:
         what = "the brokers have stamped them anew: message.timestamp.type is LogAppendTime"
         terminal.note(f"  {what}; no seal covers a timestamp")

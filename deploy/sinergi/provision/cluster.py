@@ -20,7 +20,7 @@ from sinergi.provision.progress import TOPIC, Progress
 from sinergi.provision.topics import ExistingTopic, TopicAction, compare, waiting
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.admin import broker_ids, default_copies, describe
+from sinergi_schemas.kafka.admin import broker_ids, default_copies, describe, topic_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -102,17 +102,12 @@ class Cluster:
         topics_there = describe(self._admin, names)
         if not topics_there:
             return {}
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics_there]
-        asked = self._admin.describe_configs(resources, request_timeout=self._seconds)
-        settings = {
-            each.name: self._admin.answer(future, self._attempt("DescribeConfigs", each.name))
-            for each, future in asked.items()
-        }
+        settings = topic_settings(self._admin, topics_there)
         return {
             name: ExistingTopic(
                 partitions=len(topic.partitions),
                 copies=min(len(each.replicas) for each in topic.partitions),
-                settings={key: str(entry.value) for key, entry in settings[name].items()},
+                settings=settings[name],
             )
             for name, topic in topics_there.items()
         }

@@ -163,6 +163,25 @@ def compare(
     return [_step(each, found.get(each.name), copies) for each in want]
 
 
+def deleting_settings(settings: Mapping[str, str], *, has_events: bool) -> list[str]:
+    """The settings of a topic by which brokers delete messages that have to stay.
+
+    Args:
+        has_events: of a control or receipts topic, they may delete what a newer message replaces.
+    """
+    policy = {each.strip() for each in settings.get("cleanup.policy", "").split(",")}
+    found = []
+    if "compact" in policy and has_events:
+        found.append(f"cleanup.policy {settings['cleanup.policy']}")
+    if "delete" in policy:
+        found += [
+            f"{key} {settings[key]}"
+            for key in ("retention.ms", "retention.bytes")
+            if settings.get(key, "-1") != "-1"
+        ]
+    return found
+
+
 def _step(want: WantedTopic, found: ExistingTopic | None, copies: int) -> TopicStep:
     if found is None and want.unknown_type:
         return TopicStep(

@@ -1,9 +1,10 @@
 """Restores the messages of one topic from an archive.
 
-    1. Compare what the topic has with the archive. It has to be empty, or to have the first
+    1. Check that the topic keeps what is restored, by its settings.
+    2. Compare what the topic has with the archive. It has to be empty, or to have the first
        messages of the archive and nothing else: then an earlier restore was broken off.
-    2. Write the other messages, each to its partition, in their order.
-    3. Check that nobody else has written meanwhile.
+    3. Write the other messages, each to its partition, in their order.
+    4. Check that nobody else has written meanwhile.
 
 The same bytes give the same leaves. Offsets begin where the topic's next one is, so they may be
 others than before; nothing but a cache depends on them (docs/decisions/0004).
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import KafkaException
 
+from sinergi.provision.topics import deleting_settings
+from sinergi_consumers.archives.manifest import is_event_topic
 from sinergi_consumers.archives.message_blocks import headers_of
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka.admin import open_admin, topic_settings
 from sinergi_schemas.kafka.faults import translate, translated
 from sinergi_schemas.kafka.producer import DeliveryReports, open_producer, serve
 from sinergi_schemas.plain_text import counted
@@ -44,12 +48,15 @@ class RestoredTopic(NamedTuple):
     Attributes:
         written: how many messages were written.
         kept: how many of the archive's messages the topic had before.
+        has_lasting_settings: whether the topic keeps its messages, by its settings; None if the
+            login may not see them.
         has_times: whether the messages have the timestamps of the archive; None without a message.
     """
 
     topic: str
     written: int
     kept: int
+    has_lasting_settings: bool | None
     has_times: bool | None
 
 
@@ -78,6 +85,7 @@ class TopicRestoring:
         self._partitions = [each for each in archive.partitions if each.topic == topic]
         self._kept: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
+        self._has_lasting_settings: bool | None = None
         self._failure: errors.SinergiError | None = None
         self._attempt = connection.attempt("Write", [topic])
 
@@ -86,7 +94,8 @@ class TopicRestoring:
 
         Raises:
             NotArchived: the archive does not have the topic.
-            RestoreRefused: the topic does not exist, has too few partitions, or other messages.
+            RestoreRefused: the topic does not exist, has too few partitions, does not keep its
+                messages, or has others.
             ArchiveDamaged: the archive is not as it was written.
             NotPermitted, Unavailable: it cannot be read.
         """
@@ -101,6 +110,7 @@ class TopicRestoring:
             what = f"{self._topic} has {counted(count, 'partition')}"
             hint = f"the archive {needed}; delete it, and provision it again"
             raise errors.RestoreRefused(f"{what}, {hint}")
+        self._check_settings()
         for each in self._partitions:
             self._kept[each.tp] = self._compare(each)
 
@@ -124,7 +134,24 @@ class TopicRestoring:
         kept = sum(self._kept.values())
         written = sum(each.messages for each in self._partitions) - kept
         self._check_ends()
-        return RestoredTopic(self._topic, written, kept, self._has_times())
+        lasting = self._has_lasting_settings
+        return RestoredTopic(self._topic, written, kept, lasting, self._has_times())
+
+    def _check_settings(self) -> None:
+        """Refuse a topic whose messages the brokers would delete again.
+
+        Raises:
+            RestoreRefused: its settings say so.
+        """
+        try:
+            settings = topic_settings(open_admin(self._connection), [self._topic])[self._topic]
+        except errors.NotPermitted:
+            return  # `sinergi provision` gives agencies no right to see settings
+        if deleting := deleting_settings(settings, has_events=is_event_topic(self._topic)):
+            what = f"{self._topic} has {', '.join(deleting)}: the brokers would delete messages"
+            hint = "`sinergi provision apply` sets what it needs"
+            raise errors.RestoreRefused(f"{what} that are restored; {hint}")
+        self._has_lasting_settings = True
 
     def _compare(self, archived: ArchivedPartition) -> int:
         """How many of the archive's messages a topic-partition has; it has no others."""

@@ -200,6 +200,24 @@ def describe_each(
     return found
 
 
+def topic_settings(admin: Admin, topics: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The settings that some topics have, those that the brokers give them included.
+
+    Raises:
+        NotPermitted: naming the topic and the right, DescribeConfigs.
+        TopicNotKnown: a broker does not know one of them.
+        SinergiError: see `Admin.answer`.
+    """
+    resources = [ConfigResource(ResourceType.TOPIC, each) for each in topics]
+    asked = admin.describe_configs(resources, request_timeout=admin.connection.timeouts.change)
+    found: dict[str, dict[str, str]] = {}
+    for each, future in asked.items():
+        attempt = admin.connection.attempt("DescribeConfigs", [each.name])
+        settings = admin.answer(future, attempt)
+        found[each.name] = {key: str(entry.value) for key, entry in settings.items()}
+    return found
+
+
 def topic_id(admin: Admin, topic: str) -> str:
     """The id of a topic. A topic that is deleted and created again has another id.
 
