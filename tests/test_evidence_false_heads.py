@@ -18,6 +18,7 @@ from test_audit import put
 from test_evidence_creation import EvidenceDesk, desk
 
 if TYPE_CHECKING:
+    from agency_pair import AgencyPair
     from sinergi_consumers.audit.replay import ReplayCounts
 
 __all__ = ["desk"]  # fixture
@@ -26,9 +27,8 @@ NEXT = "next.toml"
 FAR = 4_000_000_000  # seconds since 1970
 
 
-def replace_key(desk: EvidenceDesk, sizes: list[int]) -> None:
-    """The owner replaces its key up to the sizes that its trees have."""
-    pair = desk.pair
+def replace_key(pair: AgencyPair, sizes: list[int]) -> SigningKey:
+    """The owner replaces its key up to the sizes that its trees have; the new key."""
     document = deepcopy(pair.agreement)
     party = document["parties"][pair.publisher]
     new = SigningKey.generate(pair.key.name)
@@ -38,6 +38,7 @@ def replace_key(desk: EvidenceDesk, sizes: list[int]) -> None:
     document["replaces"] = [parse(path, path.read_bytes()).hash]
     document["in_force"]["from"] = datetime(2021, 1, 1, tzinfo=UTC)
     write_signed(pair.folder / NEXT, document, (new, *pair.party_keys))
+    return new
 
 
 def test_heads_by_a_replaced_key_beyond_its_sizes_keep_no_event_out_of_a_bundle(
@@ -46,7 +47,7 @@ def test_heads_by_a_replaced_key_beyond_its_sizes_keep_no_event_out_of_a_bundle(
     pair = desk.pair
     trees = [*audited(desk)]
     first, second = trees
-    replace_key(desk, [each.verified for each in trees])
+    replace_key(pair, [each.verified for each in trees])
     # One line that is true and newer, and one that the key may no longer sign.
     stated = (
         TreeHead(pair.topic.name, 0, first.verified + 1, b"x" * 32),

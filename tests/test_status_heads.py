@@ -72,9 +72,9 @@ def agreements(tmp_path_factory: pytest.TempPathFactory) -> Agreements:
     return Agreements.load(folder)
 
 
-def signed(at: int, size: int, key: SigningKey = KEY) -> bytes:
+def signed(at: int, size: int, *keys: SigningKey) -> bytes:
     line = TreeHead(f"sinergi.{AGENCY}.transfer", 0, size, bytes(32))
-    return heads.sign(SignedHeads(BUS, AGENCY, at, (line,)), [key]).encode()
+    return heads.sign(SignedHeads(BUS, AGENCY, at, (line,)), keys or [KEY]).encode()
 
 
 def found(agreements: Agreements, notes: Sequence[bytes], now: datetime = SOON) -> FoundHeads:
@@ -142,3 +142,22 @@ def test_an_agency_without_heads_has_a_fault_only_where_others_have_written_some
     seen = found(agreements, [b"what I say"])
     assert seen.heads is None
     assert seen.fault
+
+
+def test_heads_by_a_key_that_was_replaced_hide_no_others_and_have_no_time(tmp_path: Path) -> None:
+    new = SigningKey.generate(KEY.name)
+    receipts = SigningKey.generate(f"{BUS}/bnnk-rekaan/main", Algorithm.COSIGNATURE)
+    document = agreement(new.public, receipts.public)
+    document["parties"][AGENCY]["replaced_keys"] = [
+        {"key": str(KEY.public), "until": {"transfer": [20]}}
+    ]
+    (tmp_path / "pks.toml").write_text(tomli_w.dumps(document), encoding="utf-8")
+    replaced = Agreements.load(tmp_path)
+    stolen = [signed(AT + number, 20) for number in range(200)]
+    for notes in ([signed(AT, 30, new), *stolen], [*stolen, signed(AT, 30, new)]):
+        seen = found(replaced, notes)
+        assert (sizes(seen), seen.signed_at) == ([30], datetime.fromtimestamp(AT, UTC))
+    seen = found(replaced, [signed(AT, 20, KEY, new), *stolen])
+    assert (sizes(seen), seen.signed_at) == ([20], datetime.fromtimestamp(AT, UTC))
+    seen = found(replaced, stolen)
+    assert (sizes(seen), seen.fault, seen.signed_at) == ([20], None, None)

@@ -14,9 +14,10 @@ that were sealed in it:
        of the second. If the topic has both trees, none of these leaves is missing or changed.
     4. A signature has a time in whole seconds. It counts as made before the interval if this whole
        second lies before it.
-    5. A statement that is dated later than the moment of the audit encloses nothing. Heads that
-       state fewer leaves than earlier heads enclose nothing either. A receipt of a larger tree than
-       the second statement has is not used as the first one: the reader's clock is another one.
+    5. A statement that is dated later than the moment of the audit encloses nothing, and so do
+       heads that only replaced keys have signed, whose time is unknown. Heads that state fewer
+       leaves than earlier heads enclose nothing either. A receipt of a larger tree than the second
+       statement has is not used as the first one: the reader's clock is another one.
     6. Heads are renewed each minute. Where none are known for longer than `STALE_SECONDS` there is
        a gap: the owner has signed none, or they were compacted away or deleted. A gap changes no
        verdict, because the tree of later heads has all leaves before. Receipts that were signed in
@@ -111,6 +112,7 @@ class IntervalStatements:
         heads_since: when the earliest known heads were signed; None if none are known.
         latest_heads: when the latest known heads were signed that are not dated ahead.
         ahead: the statements that are dated later than the moment of the audit, by signer.
+        has_undated: whether there are statements of an unknown time.
     """
 
     def __init__(self, interval: TimeInterval, read_at: datetime) -> None:
@@ -118,6 +120,7 @@ class IntervalStatements:
         self.heads_since: datetime | None = None
         self.latest_heads: datetime | None = None
         self.ahead: dict[str, SignedStatement] = {}
+        self.has_undated = False
         self._read_at = read_at
         self._partitions: dict[int, _PartitionStatements] = {}
         self._heads_before: datetime | None = None
@@ -128,6 +131,7 @@ class IntervalStatements:
         """Take another verified statement."""
         at, interval = statement.at, self.interval
         if at is None:
+            self.has_undated = True
             return
         if at > self._read_at:
             self.ahead.setdefault(statement.name, statement)
@@ -257,6 +261,8 @@ def missing_second(statements: IntervalStatements, partition: int, owner: str) -
     what = f"{owner} has signed no heads at the end of the interval or later"
     if statements.latest_heads is not None:
         what = f"{what}, the last known ones at {statements.latest_heads.isoformat()}"
+    if statements.has_undated:
+        what = f"{what}; those of an unknown time, as by a replaced key, do not count"
     receipt = statements.later_receipt(partition)
     if receipt is not None:
         what = f"{what}; {receipt} shows that at least {receipt.size:,} leaves were sealed"

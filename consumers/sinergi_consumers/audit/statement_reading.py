@@ -12,6 +12,7 @@ Everybody may have written to those topics as well, so these rules apply:
        a reader has signed is reported as a claim of that reader, unless the topic shows that the
        owner has signed it, because everybody can remove a signature from a receipt.
     3. A message without a valid signature is skipped and counted.
+    4. The time of heads that only replaced keys have signed is unknown; see `Agreements.is_dated`.
 
 The topics are read in chunks. Of the statements with the same message key, it verifies the newest
 of each chunk, and those that state more leaves than their signer has stated so far. There is no
@@ -292,7 +293,7 @@ class _Heads:
         """
         agreements, agency = self._agreements, self._topic.agency
         signed = heads.verify(note, agreements.bus, agency, agreements.keys(agency))
-        at = from_posix_time(signed.posix_time)
+        at = from_posix_time(signed.posix_time) if agreements.is_dated(signed) else None
         name = f"{agreements.bus}/{agency}"
         return [
             SignedStatement(name, HEADS, each.partition, each.size, each.root, at, note)

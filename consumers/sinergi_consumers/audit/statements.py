@@ -28,7 +28,8 @@ class SignedStatement:
         kind: `HEADS` or `RECEIPT`.
         partition: its number.
         size, root: of the tree.
-        at: the time of the signature by the signer's clock; None if it is out of range.
+        at: the time of the signature by the signer's clock; None if it is out of range, or if only
+            replaced keys have signed heads.
         note: the complete signed note.
     """
 

@@ -294,7 +294,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
             owners[Topic.parse(topic.topic).agency] = topic.heads_at
     for agency, at in owners.items():
         if at is None:
-            yield f"{agency} has never signed its heads"
+            yield f"{agency} has never signed its heads with the key that it has now"
         elif (facts.at - at).total_seconds() > STALE_SECONDS:
             yield f"{agency} has signed no heads since {local(at)}: its relay is not running"
 

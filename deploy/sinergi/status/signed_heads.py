@@ -2,7 +2,8 @@
 
 Anybody who may write to a control topic can put old heads after the newest ones, any number of
 times, or notes that claim any time. So the heads with the newest signed time count, wherever they
-lie, and none is dropped unless newer ones were verified.
+lie, and none is dropped unless newer ones were verified. The time in heads that only replaced keys
+have signed does not count: such heads are used only where there are no others.
 
 The last messages are read. If they show no heads of the last minutes, older ones may be the newest,
 so these are read as well. If still older messages remain, the newest heads are unknown.
@@ -41,6 +42,7 @@ class FoundHeads:
 
     Attributes:
         heads: the newest that it has signed, with the lines that count; None without any.
+        is_dated: whether their time counts; see `Agreements.is_dated`.
         fault: why its control topic has no valid heads, although there are some.
         unread: older messages of its control topic that may be newer heads, and were not read.
     """
@@ -48,11 +50,12 @@ class FoundHeads:
     heads: SignedHeads | None = None
     fault: str | None = None
     unread: int = 0
+    is_dated: bool = True
 
     @property
     def signed_at(self) -> datetime | None:
-        """When it has signed them."""
-        return from_posix_time(self.heads.posix_time) if self.heads else None
+        """When it has signed them; None if that is unknown."""
+        return from_posix_time(self.heads.posix_time) if self.heads and self.is_dated else None
 
 
 def find_heads(
@@ -100,6 +103,7 @@ class _Newest:
         self._agency = agency
         self._keys = agreements.keys(agency)
         self._best: SignedHeads | None = None
+        self._undated: SignedHeads | None = None
         self._fault: str | None = None
         self._unverified: dict[bytes, int] = {}
         self._bytes = 0
@@ -133,9 +137,10 @@ class _Newest:
             unread: older messages that were not read.
         """
         self._verify_all()
-        if self._best is None:
+        best = self._best or self._undated
+        if best is None:
             return FoundHeads(None, self._fault, unread)
-        return FoundHeads(self._agreements.credible(self._best), None, unread)
+        return FoundHeads(self._agreements.credible(best), None, unread, best is self._best)
 
     def _verify_all(self) -> None:
         while self._unverified:
@@ -151,7 +156,10 @@ class _Newest:
         except errors.SealBroken as why:
             self._fault = str(why)
             return
-        if self._best is None or _newness(stated) > _newness(self._best):
+        if not self._agreements.is_dated(stated):
+            if self._undated is None or _newness(stated) > _newness(self._undated):
+                self._undated = stated
+        elif self._best is None or _newness(stated) > _newness(self._best):
             self._best = stated
             at = stated.posix_time
             self._forget([each for each, of in self._unverified.items() if of < at])

@@ -266,6 +266,16 @@ class Agreements:
         """
         return _distinct(key for party in self._party(agency) for key in reversed(party.keys))
 
+    def is_dated(self, stated: SignedHeads) -> bool:
+        """Whether the time of verified heads counts: a key has signed them that was not replaced.
+
+        A replaced key verifies the trees that it has signed, and proves nothing about the present:
+        somebody may have stolen it, and can write any time.
+        """
+        parties = self._party(stated.agency)
+        replaced = {each.key for party in parties for each in party.replaced_keys}
+        return not replaced.issuperset(stated.signers)
+
     def credible(self, stated: SignedHeads) -> SignedHeads:
         """The lines of verified heads that the required key of their topic and size has signed.
 
