@@ -59,6 +59,15 @@ class Topic:
         return cls(agency, event_type)
 
 
+def is_topic(name: str) -> bool:
+    """Whether this is the name of a topic, `sinergi.<agency>.<event-type>`."""
+    try:
+        Topic.parse(name)
+    except ValueError:
+        return False
+    return True
+
+
 class TopicPartition(NamedTuple):
     """One partition of a topic: the unit of order, of sealing and of assignment.
 

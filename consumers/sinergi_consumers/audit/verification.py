@@ -17,6 +17,7 @@ from sinergi_consumers.decode.decoder import Decoders
 from sinergi_consumers.sinks.postgresql import stored_statements
 from sinergi_schemas import errors
 from sinergi_schemas.seal import checkpoint
+from sinergi_schemas.topics import is_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,10 +30,15 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.verified_parts import VerifiedPart
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.projections.projection import Projection
-    from sinergi_consumers.sinks.postgresql.stored_statements import StoredCheckpoint
+    from sinergi_consumers.sinks.postgresql.stored_statements import (
+        StoredCheckpoint,
+        StoredPosition,
+    )
     from sinergi_consumers.sinks.protocol import PositionKey
     from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.topics import Topic, TopicPartition
+
+_ALL = 2**63 - 1  # the largest bigint
 
 
 @dataclass(slots=True)
@@ -75,14 +81,15 @@ class Verification:
         read = [each for each in audits if each.topic.agency != self.bus.reader]
         topics = [each.topic.name for each in read] if self.is_partial else None
         decoders = Decoders(self.bus.catalog, self.bus.agreement_check)
-        trees = {
-            key: frontier
-            for key, frontier in stored_statements.positions(connection).items()
-            if topics is None or key.tp.topic in topics
-        }
-        limits = {key: frontier.size for key, frontier in trees.items()}
+        stored = [
+            each
+            for each in stored_statements.stored_positions(connection)
+            if topics is None or each.key.tp.topic in topics
+        ]
+        trees = {each.key: each.tree for each in stored if each.tree is not None}
+        limits = {each.key: each.size for each in stored}
         check = ProjectionCheck(connection, self.projections, decoders, limits, topics)
-        checkpoints = stored_statements.largest_checkpoints(connection)
+        checkpoints = self._checkpoints(connection)
         published = stored_statements.largest_published(connection)
         for audited in self.series.batches(tree_sizes(trees, checkpoints)):
             if audited.audit in read:
@@ -90,8 +97,7 @@ class Verification:
             progressed()
         by_topic = {each.topic.name: each for each in read}
         positions = [
-            self._position(key, frontier, by_topic.get(key.tp.topic), checkpoints)
-            for key, frontier in trees.items()
+            self._position(each, by_topic.get(each.key.tp.topic), checkpoints) for each in stored
         ]
         unchecked: dict[str, list[LeafRange]] = defaultdict(list)
         for each in positions:
@@ -140,14 +146,28 @@ class Verification:
             audit, self.own_name, published, is_archived=self.is_archived
         )
 
+    def _checkpoints(
+        self, connection: psycopg.Connection
+    ) -> dict[TopicPartition, StoredCheckpoint]:
+        """The checkpoints of the database; one whose topic is none is disproved."""
+        found = {}
+        for tp, stored in stored_statements.largest_checkpoints(connection).items():
+            if is_topic(tp.topic):
+                found[tp] = stored
+            elif not self.is_partial:
+                self.parts.append(verified_parts.of_no_topic(tp))
+        return found
+
     def _position(
         self,
-        key: PositionKey,
-        frontier: Frontier,
+        position: StoredPosition,
         audit: Audit | None,
         checkpoints: Mapping[TopicPartition, StoredCheckpoint],
     ) -> PositionResult:
-        counts = _counts(audit, key.tp)
+        key, frontier, counts = position.key, position.tree, _counts(audit, position.key.tp)
+        if frontier is None:
+            why = str(position.fault)
+            return PositionResult(key, position.size, counts, is_proved=False, fault=why)
         if audit is None or counts is None:
             return PositionResult(key, frontier.size, None, None)
         root = audit.root(key.tp.partition, frontier.size)
@@ -212,6 +232,8 @@ def _unshown(position: PositionResult) -> LeafRange | None:
     tp, size = position.key.tp, position.size
     if position.verified is None:
         return LeafRange(tp, 0, size, "the topic was not read") if size else None
+    if position.fault:
+        return LeafRange(tp, 0, _ALL, "its position was edited")
     if position.is_proved is False:
         return LeafRange(tp, 0, size, "the topic has other leaves")
     if position.verified < size:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MOST_WRITERS = 4
 _OPERATOR = "the brokers' operator, or whoever else may delete from the topic or write to it"
+_CHECKPOINT_WRITERS = "whoever may write to sinergi_consumer.checkpoint in the database"
 _POSITION_WRITERS = "whoever may write to sinergi_consumer.position in the database"
 
 
@@ -72,6 +73,7 @@ class PositionResult:
         verified: how many leaves of the topic are verified; None if the topic was not read.
         is_proved: whether its tree is the topic's; None if the topic does not show it.
         is_other_history: whether the owner has signed the tree of the position, and another one.
+        fault: why what is stored can be no position; else empty.
     """
 
     key: PositionKey
@@ -79,6 +81,7 @@ class PositionResult:
     verified: int | None
     is_proved: bool | None
     is_other_history: bool = False
+    fault: str = ""
 
 
 def of_topic(audit: Audit) -> Iterator[VerifiedPart]:
@@ -189,8 +192,14 @@ def of_other_history(
         suspects = f"{audit.topic.agency}, whose key has signed both"
     else:
         what = f"{what}, and its signature does not hold"
-        suspects = "whoever may write to sinergi_consumer.checkpoint in the database"
+        suspects = _CHECKPOINT_WRITERS
     return VerifiedPart("checkpoint", str(tp), PartVerdict.DISPROVED, what, suspects)
+
+
+def of_no_topic(tp: TopicPartition) -> VerifiedPart:
+    """A checkpoint in the database of what can be no topic."""
+    what = "no topic can have this name"
+    return VerifiedPart("checkpoint", str(tp), PartVerdict.DISPROVED, what, _CHECKPOINT_WRITERS)
 
 
 def of_positions(
@@ -245,6 +254,9 @@ def _of_position(position: PositionResult, subject: str) -> VerifiedPart:
         else:
             what = f"{where}{size}, of which the topic shows {position.verified:,}"
         return VerifiedPart("position", subject, PartVerdict.UNCHECKED, what)
+    if position.fault:
+        what = f"{where}{position.fault}"
+        return VerifiedPart("position", subject, PartVerdict.DISPROVED, what, _POSITION_WRITERS)
     if position.is_other_history:
         agency = position.key.tp.event_topic.agency
         what = f"{where}two histories: {agency} has signed another tree of {size}"

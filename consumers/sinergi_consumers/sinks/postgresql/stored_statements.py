@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.sinks.protocol import PositionKey
+from sinergi_schemas import errors
 from sinergi_schemas.postgresql import stored
 from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import psycopg
 
@@ -45,39 +46,67 @@ class StoredCheckpoint(NamedTuple):
     note: str
 
 
+class StoredPosition(NamedTuple):
+    """The position of a projection, which somebody may have edited.
+
+    Attributes:
+        key: its topic may be none.
+        tree: None if what is stored is none.
+        fault: what is wrong with the row; None if it may be right.
+    """
+
+    key: PositionKey
+    size: int
+    tree: Frontier | None
+    fault: errors.StoredStateInvalid | None
+
+
+def stored_positions(
+    connection: psycopg.Connection, projection: str | None = None, *, is_locking: bool = False
+) -> Iterator[StoredPosition]:
+    """Each position, of all projections or of one.
+
+    Args:
+        is_locking: keep others from moving them until the commit.
+    """
+    lock = "FOR UPDATE" if is_locking else ""
+    rows = connection.execute(f"{_POSITIONS} {lock}".encode(), {"projection": projection})
+    for name, topic, number, size, frontier in rows:
+        table, row = "sinergi_consumer.position", f"({name}, {topic}, {number}) of size {size}"
+        key = PositionKey(name, TopicPartition(topic, number))
+        try:
+            stored.topic(topic, table, row)
+            yield StoredPosition(key, size, stored.frontier(size, frontier, table, row), None)
+        except errors.StoredStateInvalid as why:
+            yield StoredPosition(key, size, None, why)
+
+
 def positions(
     connection: psycopg.Connection, projection: str | None = None, *, is_locking: bool = False
 ) -> dict[PositionKey, Frontier]:
     """The tree of each position, of all projections or of one.
 
     Args:
-        is_locking: keep others from moving them until the commit.
+        is_locking: as of `stored_positions`.
 
     Raises:
         StoredStateInvalid: a stored tree or topic is not one.
     """
-    lock = "FOR UPDATE" if is_locking else ""
     found = {}
-    rows = connection.execute(f"{_POSITIONS} {lock}".encode(), {"projection": projection})
-    for name, topic, number, size, frontier in rows:
-        table, row = "sinergi_consumer.position", f"({name}, {topic}, {number}) of size {size}"
-        tp = _tp(topic, number, table, size)
-        found[PositionKey(name, tp)] = stored.frontier(size, frontier, table, row)
+    for each in stored_positions(connection, projection, is_locking=is_locking):
+        if each.fault is not None:
+            raise each.fault
+        if each.tree is not None:
+            found[each.key] = each.tree
     return found
 
 
 def largest_checkpoints(
     connection: psycopg.Connection,
 ) -> Mapping[TopicPartition, StoredCheckpoint]:
-    """The largest checkpoint of each topic-partition.
-
-    Raises:
-        StoredStateInvalid: a stored topic is not one.
-    """
+    """The largest checkpoint of each topic-partition; its topic may be none."""
     return {
-        _tp(topic, number, "sinergi_consumer.checkpoint", size): StoredCheckpoint(
-            size, bytes(root), note
-        )
+        TopicPartition(topic, number): StoredCheckpoint(size, bytes(root), note)
         for topic, number, size, root, note in connection.execute(_CHECKPOINTS)
     }
 
@@ -99,13 +128,3 @@ def receipt_signers(connection: psycopg.Connection) -> list[str]:
     found = connection.execute(_LAST_RECEIPT).fetchone()
     names = [each.name.split("/") for each in parse_note(found[0]).signatures] if found else []
     return ["/".join(each[1:]) for each in names if len(each) == len(("bus", "agency", "database"))]
-
-
-def _tp(topic: str, number: int, table: str, size: int) -> TopicPartition:
-    """A stored topic-partition.
-
-    Raises:
-        StoredStateInvalid: no topic can have this name.
-    """
-    row = f"({topic}, {number}) of size {size}"
-    return TopicPartition(stored.topic(topic, table, row).name, number)
