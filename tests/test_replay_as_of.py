@@ -150,9 +150,16 @@ def test_events_are_found_by_the_time_at_which_they_arrived_at_the_reader(past: 
     # It was recorded before that time, and arrived after it.
     late = shown(past, "--to", at, "--arrived-from", at)
     assert {record for record, *_ in late} == {"late"}
-    status, _, err = past.replay("--arrived-to", "2026-03-03T17:00+07:00")
-    assert status == ExitStatus.ERROR
+
+
+def test_before_the_first_receipt_nothing_had_arrived_and_that_is_an_answer(past: Past) -> None:
+    words = ("--arrived-to", "2026-03-03T17:00+07:00")
+    assert shown(past, *words) == set()
+    status, _, err = past.replay(*words)
+    assert status == ExitStatus.SUCCESS
     assert "had nothing before 2026-03-03T17:00:00+07:00, by its own receipts: the first one" in err
+    status, _, err = past.replay(*words, "--key", "late")
+    assert (status, "not meet the other conditions" in err) == (ExitStatus.NEGATIVE, True), err
 
 
 def test_the_receipts_topic_alone_may_tell_when_events_arrived(past: Past, auditor: Path) -> None:

@@ -27,9 +27,11 @@ class ArrivalCondition:
 
     Attributes:
         leaves: those that arrived then, of each partition.
+        remarks: what was noticed in the receipts, one per line.
     """
 
     leaves: Mapping[TopicPartition, range]
+    remarks: Sequence[str] = ()
 
     def expression(self, events: pl.DataFrame, schema: RecordType) -> pl.Expr:
         """As `EventCondition` says."""
@@ -58,8 +60,9 @@ def arrived(
         ReceiptFalse: a receipt in the database is not what it signed.
         Unavailable: the brokers or the database do not answer.
     """
-    ends = reading.cuts(tps, until, is_before=True)
+    ends = reading.cuts(tps, until, is_before=True, may_be_empty=True)
     if since is None:
-        return ArrivalCondition({tp: range(ends.size(tp)) for tp in tps})
+        return ArrivalCondition({tp: range(ends.size(tp)) for tp in tps}, ends.remarks)
     starts = reading.cuts(tps, since, is_before=True, may_be_empty=True)
-    return ArrivalCondition({tp: range(starts.size(tp), ends.size(tp)) for tp in tps})
+    leaves = {tp: range(starts.size(tp), ends.size(tp)) for tp in tps}
+    return ArrivalCondition(leaves, ends.remarks)

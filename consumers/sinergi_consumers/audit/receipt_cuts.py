@@ -124,7 +124,7 @@ class ReceiptReading:
             tps: the topic-partitions.
             at: the time.
             is_before: whether a receipt that is signed at that very time does not count.
-            may_be_empty: whether it may be a time before its first receipt.
+            may_be_empty: whether it may be a time before its first receipt; a remark says so then.
 
         Raises:
             ReceiptsMissing: the receipts do not say it, or there are none.
@@ -243,13 +243,16 @@ class ReceiptReading:
             if unknown:
                 every = f"the database itself has every receipt: ask with the settings of {reader}"
                 raise errors.ReceiptsMissing(reader, when, listing([*unknown, every]))
-        elif not may_be_empty and not any(each.last for each in near.values()):
+        elif not any(each.last for each in near.values()):
             first = min(
                 each.following.at for each in near.values() if each.following and each.following.at
             )
             with suppress(OverflowError):  # another offset may need the year 10000
                 first = first.astimezone(found.at.tzinfo)
-            raise errors.NothingReceived(reader, when, first.isoformat())
+            nothing = errors.NothingReceived(reader, when, first.isoformat())
+            if not may_be_empty:
+                raise nothing
+            found.remarks.append(str(nothing).rstrip("."))
 
 
 def _unknown(tp: TopicPartition, near: NearReceipts) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from sinergi.cli import terminal
 from sinergi_consumers.audit.arrival import arrived
 from sinergi_consumers.audit.reader_records import ReaderRecords
 from sinergi_consumers.audit.receipt_cuts import ReaderName, ReceiptReading
@@ -57,13 +58,18 @@ def arrival(
 ) -> ArrivalCondition:
     """The events of some topics that arrived at a database in an interval, by its receipts.
 
+    What was noticed in the receipts is said on standard error.
+
     Raises:
         ReceiptsMissing, ReceiptFalse, Unavailable: see `arrived`.
     """
     since, until = interval
     with reading(reader, place) as receipts:
         tps = partitions(topics, place.agreements)
-        return arrived(receipts, tps, since, until or SYSTEM.now())
+        found = arrived(receipts, tps, since, until or SYSTEM.now())
+    for each in found.remarks:
+        terminal.note(f"sinergi: {each}")
+    return found
 
 
 def partitions(topics: Sequence[Topic], agreements: Agreements) -> list[TopicPartition]:
