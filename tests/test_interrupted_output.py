@@ -96,6 +96,25 @@ def test_tables_of_a_replay_have_no_file_before_the_verdict(
         assert full.replay(*into)[0] == ExitStatus.STOPPED
 
 
+@pytest.mark.parametrize("has_tables", [False, True], ids=["events", "tables"])
+def test_a_folder_that_an_interrupted_replay_has_made_is_removed_and_no_other(
+    full: Register,
+    tmp_path: Path,
+    databases: Callable[[], str],
+    interrupting: Callable[[str], None],
+    *,
+    has_tables: bool,
+) -> None:
+    into = ("--into", databases()) if has_tables else ()
+    there = tmp_path / "there"
+    there.mkdir()
+    interrupting("verdict")
+    for folder in (there / "new" / "newer", there):
+        to = (*into, "--output", "csv", "--out", str(folder))
+        assert full.replay(*to)[0] == ExitStatus.STOPPED
+        assert [*there.iterdir()] == []
+
+
 def test_files_of_differences_have_no_name_before_the_verdict(
     verified: VerifiedDatabase, tmp_path: Path, interrupting: Callable[[str], None]
 ) -> None:

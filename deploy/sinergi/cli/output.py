@@ -20,12 +20,13 @@ from sinergi.cli.parquet_output import ParquetWriter
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import OWNER_FOLDER, STANDARD_OUTPUT, OutputFile
-from sinergi_schemas.files.output_folder import make_folder
+from sinergi_schemas.files.output_folder import folder_for
 from sinergi_schemas.plain_text import ENCODING_ERRORS, PATTERN, counted, plain, plain_lines
 from sinergi_schemas.zones import in_zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
@@ -271,7 +272,7 @@ def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[Event
         if to.output is Output.TABLE:
             writer: EventWriter = _TableWriter()
         elif to.output is not Output.NDJSON and len(event_types) > 1:
-            _make_folder(to)
+            stack.enter_context(_folder(to))
             files = {each: to.file(each) for each in sorted(event_types)}
             for each in files.values():
                 OutputFile.check(each, force=to.force)
@@ -319,7 +320,7 @@ def open_table_writers(to: Destination, names: Collection[str]) -> Iterator[dict
         ReplayRefused, OutputExists, OutputRefused: as `open_writer`.
     """
     with ExitStack() as stack:
-        _make_folder(to)
+        stack.enter_context(_folder(to))
         found: dict[str, FrameWriter] = {}
         for each in names:
             found[each] = _writer(to, to.file(each), stack)
@@ -340,8 +341,8 @@ def _writer(
     return ParquetWriter(target)
 
 
-def _make_folder(to: Destination) -> None:
-    """Make the folder for a file of each event type.
+def _folder(to: Destination) -> AbstractContextManager[None]:
+    """Makes the folder for a file of each event type, and removes it if the block raises.
 
     Raises:
         ReplayRefused: none is named.
@@ -353,7 +354,7 @@ def _make_folder(to: Destination) -> None:
     if to.path.suffix == f".{to.output}" and not to.path.is_dir():
         hint = f"--out {to.path.with_suffix('')} for a folder with a file of each, or --type"
         raise errors.ReplayRefused(f"{what}, and {to.path} is named as one file; say {hint}")
-    make_folder(to.path, OWNER_FOLDER)
+    return folder_for(to.path, OWNER_FOLDER)
 
 
 def _with_offsets(frame: pl.DataFrame) -> pl.DataFrame:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import matching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _AS_USUAL = 0o777
@@ -52,6 +54,24 @@ def make_folder(folder: Path, mode: int = _AS_USUAL) -> None:
         raise errors.OutputRefused(str(folder), "it is no folder", _REMEDY) from None
     except OSError as why:
         raise _refused(folder, why) from None
+
+
+@contextmanager
+def folder_for(folder: Path, mode: int = _AS_USUAL) -> Iterator[None]:
+    """Make a folder as `make_folder` does; if the block raises, remove what was made and is empty.
+
+    Raises:
+        OutputRefused: as `make_folder`.
+    """
+    made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        make_folder(folder, mode)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for each in made:
+                each.rmdir()
+        raise
 
 
 def _refused(folder: Path, why: OSError) -> errors.OutputRefused:
