@@ -137,3 +137,13 @@ def test_two_restores_at_once_are_detected(archived: ArchivedPair) -> None:
     assert first.write().written == 30
     with pytest.raises(errors.RestoreRefused, match="another process has written to"):
         second.write()
+
+
+def test_verify_suspects_also_those_who_had_the_archive_that_it_reads(
+    archived: ArchivedPair,
+) -> None:
+    tp = TopicPartition(archived.pair.topic.name, 1)
+    forged = with_messages(archived, tp, messages_of(archived.file, tp)[:3])
+    status, _, err = archived.run("verify", "--archive", str(forged))
+    assert status == 1
+    assert "possible for whoever has made the archive or had it in hand, the brokers' oper" in err

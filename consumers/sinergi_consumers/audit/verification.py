@@ -104,7 +104,7 @@ class Verification:
             if found := _unshown(each):
                 unchecked[each.key.projection].append(found)
         for audit in audits:
-            self.parts += verified_parts.of_topic(audit)
+            self.parts += verified_parts.of_topic(audit, is_archived=self.is_archived)
             self.parts += self._of_receipts(audit, published)
         self.parts += self._of_checkpoints(by_topic, checkpoints)
         installed = {each.name for each in self.projections}
@@ -134,7 +134,7 @@ class Verification:
         for _ in self.series.batches({}):
             progressed()
         for audit in self.series.audits:
-            self.parts += verified_parts.of_topic(audit)
+            self.parts += verified_parts.of_topic(audit, is_archived=self.is_archived)
             self.parts += self._of_receipts(audit, {})
         if has_agency:
             self.parts.append(verified_parts.of_no_database())

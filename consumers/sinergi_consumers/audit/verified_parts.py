@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MOST_WRITERS = 4
 _OPERATOR = "the brokers' operator, or whoever else may delete from the topic or write to it"
 _CHECKPOINT_WRITERS = "whoever may write to sinergi_consumer.checkpoint in the database"
+_ARCHIVE_HOLDERS = f"whoever has made the archive or had it in hand, {_OPERATOR}"
 _POSITION_WRITERS = "whoever may write to sinergi_consumer.position in the database"
 
 
@@ -84,12 +85,18 @@ class PositionResult:
     fault: str = ""
 
 
-def of_topic(audit: Audit) -> Iterator[VerifiedPart]:
-    """The seal of a topic, and its owner's heads."""
+def of_topic(audit: Audit, *, is_archived: bool) -> Iterator[VerifiedPart]:
+    """The seal of a topic, and its owner's heads.
+
+    Args:
+        is_archived: whether it is read in an archive, which others may have changed or cut off.
+    """
     name, agency = audit.topic.name, audit.topic.agency
     verified = counted(sum(each.verified for each in audit.partition_counts), "leaf", "leaves")
     for finding in audit.verdict.findings:
-        suspects = f"{agency}, whose key has signed both" if finding.is_fork else _OPERATOR
+        suspects = _ARCHIVE_HOLDERS if is_archived else _OPERATOR
+        if finding.is_fork:
+            suspects = f"{agency}, whose key has signed both"
         yield VerifiedPart("seal", name, PartVerdict.DISPROVED, finding.why, suspects)
     if not audit.verdict.findings:
         why = audit.why_undecided
