@@ -127,7 +127,8 @@ def test_the_owner_the_reader_and_an_auditor_are_told_what_each_can_know(bus: Re
 def test_the_table_is_narrow_and_says_not_yet_and_at_the_latest(bus: ReceivedBus) -> None:
     status, out, err = bus.received(bus.settings(), "transfer", "P/1")
     assert status == 0
-    zone, head, *rows = out.splitlines()
+    proved, zone, head, *rows = out.splitlines()
+    assert proved.startswith("partition 0: ")
     assert zone == "times are in Asia/Jakarta (WIB, +07:00)"
     assert head.split()[:2] == ["rev.", "reader"]
     assert "+07:00" not in "".join(rows)
@@ -207,9 +208,15 @@ def test_a_topic_that_was_changed_is_named_with_exit_status_1(bus: ReceivedBus) 
             " VALUES ('transfer', 0, %s, 2, %s, now())",
             (f"{pair.reader}/{DATABASE}", note),
         )
-    status, _, err = bus.received(pair.agency_settings, "transfer", "P/1")
+    status, out, err = bus.received(pair.agency_settings, "transfer", "P/1")
     assert status == 1
     assert "is not what" in err
+    wrong = f"partition 0: {pair.topic.name} is not what {pair.publisher} sealed: 1 finding"
+    assert out.splitlines()[:2] == [wrong, "what could not be verified may have further revisions"]
+    status, out, _ = bus.received(pair.agency_settings, "transfer", "P/1", "--json")
+    found = json.loads(out)
+    assert (found["holds"], found["verdict"], len(found["findings"])) == (False, wrong, 1)
+    assert found["findings"][0] in err
     page = pair.folder / "life.html"
     settings = str(pair.agency_settings)
     assert run(["--config", settings, "record", "transfer", "P/1", "--html", str(page)]) == 1

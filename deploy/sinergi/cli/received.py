@@ -63,6 +63,7 @@ def received(
         if as_json:
             terminal.show_json(document(found, event_type, record_id))
         elif found.record is not None:
+            record_search.show_verdict(found.record)
             terminal.show_line(f"times are in {found.record.zone}")
             terminal.show_table(COLUMNS, rows(found.record, found.report))
         raise typer.Exit(found.exit_status)
@@ -77,6 +78,8 @@ def document(found: FoundRecord, event_type: str, record_id: str) -> dict[str, A
         "agency": None if record is None else record.topic.agency,
         "exit_status": found.exit_status,
         "holds": None if record is None else record.audit.is_proved,
+        "verdict": found.verdict,
+        "findings": [why.why for each in found.judged for why in each.audit.verdict.findings],
         "zone": None if record is None else record.zone.name,
         "revisions": []
         if record is None

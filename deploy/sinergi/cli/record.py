@@ -137,9 +137,7 @@ def _show(page: dict[str, Any], found: FoundRecord) -> None:
     assert found.record is not None
     terminal.show_line(f"{page['event_type']} {page['record_id']} of {page['agency']}", "bold")
     terminal.show_line(page["about"])
-    terminal.show_line(page["verdict"], "" if page["holds"] else "bold red")
-    if not page["holds"]:
-        terminal.show_line("what could not be verified may have further revisions", "bold red")
+    record_search.show_verdict(found.record)
     zone = found.record.zone
     terminal.show_line(f"times are in {zone}")
     _head("Revisions, under the owner's seal")

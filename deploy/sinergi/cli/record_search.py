@@ -54,10 +54,19 @@ class FoundRecord:
     unread: dict[str, str] = field(default_factory=dict)
 
     @property
+    def judged(self) -> list[SealedRecord]:
+        """What the verdict is about: the record, or all that was searched if it is not there."""
+        return self.searched if self.record is None else [self.record]
+
+    @property
+    def verdict(self) -> str:
+        """What the partitions that were read are worth, in words."""
+        return "; ".join(verdict.sentence_of_partitions(each.audit) for each in self.judged)
+
+    @property
     def exit_status(self) -> ExitStatus:
         """0 if the record is there and holds, 1 if not, 2 if that could not be found out."""
-        judged = self.searched if self.record is None else [self.record]
-        verdicts = [each.audit.is_proved for each in judged]
+        verdicts = [each.audit.is_proved for each in self.judged]
         if False in verdicts:
             return ExitStatus.NEGATIVE
         if None in verdicts:
@@ -138,9 +147,7 @@ class RecordSearch:
                 self.agreements, having[0], tables_of(self.settings, having[0].topic)
             )
         run.counts["revisions"] = sum(len(each.revisions) for each in having)
-        run.verdict = "; ".join(
-            verdict.sentence_of_partitions(each.audit) for each in having or found.searched
-        )
+        run.verdict = found.verdict
         return found
 
     def relations(self, record: SealedRecord) -> RecordRelations:
@@ -157,9 +164,17 @@ class RecordSearch:
             )
 
 
+def show_verdict(record: SealedRecord) -> None:
+    """Write to standard output what the partition of a record is worth."""
+    holds = record.audit.is_proved
+    terminal.show_line(verdict.sentence_of_partitions(record.audit), "" if holds else "bold red")
+    if not holds:
+        terminal.show_line("what could not be verified may have further revisions", "bold red")
+
+
 def report_verdict(found: FoundRecord, record_id: str, agreements: Agreements) -> None:
     """Say on standard error what was verified, and what is wrong."""
-    for each in found.searched if found.record is None else [found.record]:
+    for each in found.judged:
         verdict.report_partitions(each.audit)
     for name, why in found.unread.items():
         terminal.note(f"{name} was not searched: {why}")
