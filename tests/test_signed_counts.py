@@ -18,6 +18,9 @@ from sinergi_schemas import errors
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.note import sign_note
 from sinergi_schemas.topics import TopicPartition
+from test_reconcile import COUNT, FROZEN, Desk, desk, totals
+
+__all__ = ["desk"]  # fixture
 
 BUS, AGENCY = "sinergi.example", "bnnk-rekaan"
 KEY = SigningKey.generate(f"{BUS}/{AGENCY}")
@@ -122,3 +125,32 @@ def test_counts_of_a_key_that_no_agreement_has_are_refused() -> None:
             BUS,
             KEYS,
         )
+
+
+def test_signed_counts_of_a_side_that_is_read_itself_are_counted_beside_it(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """What was lost after they were signed shows at the side that is read, and at no other."""
+    of_reader, of_owner = tmp_path / "reader.note", tmp_path / "owner.note"
+    assert desk.write_counts(of_reader) == 0
+    assert desk.reconcile("--write-counts", str(of_owner))[0] == 0
+    lost = "record_id = 'P/3'"
+    desk.execute(
+        desk.pair.consumer,
+        f"DELETE FROM sinergi.transfer_history_escort WHERE {lost}",
+        f"DELETE FROM sinergi.transfer_history WHERE {lost}",
+    )
+    desk.execute(
+        desk.pair.producer,
+        FROZEN.format("DISABLE"),
+        f"DELETE FROM sinergi_producer.outbox WHERE {lost}",
+        FROZEN.format("ENABLE"),
+    )
+    files = ("--counts", str(of_reader), "--counts", str(of_owner))
+    status, found = desk.document(*files)
+    signed = (f"{desk.reader} (signed)", f"{desk.pair.publisher}/outbox (signed)")
+    assert status == 1
+    assert {*found["signed_counts"]} == {*signed}
+    assert {each["side"] for each in found["differences"]} == {desk.reader, "outbox"}
+    assert [totals(found, each, "events") for each in signed] == [COUNT, COUNT]
+    assert [totals(found, each, "events") for each in (desk.reader, "outbox")] == [COUNT - 1] * 2

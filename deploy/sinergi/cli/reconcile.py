@@ -9,40 +9,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sinergi.cli import reconciliation_matrix, replay_topics, root, terminal, written_files
+from sinergi.cli import (
+    reconciled_sides,
+    reconciliation_matrix,
+    replay_topics,
+    root,
+    terminal,
+    written_files,
+)
 from sinergi.cli.journaled_run import AuditRequest, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import Force, FromArchive, Limit, TopicNames, Why, json_option
 from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_progress import series_progress
 from sinergi.exit_status import ExitStatus
-from sinergi.reconciling import database_side, outbox_side
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.reconciliation import signed_counts
 from sinergi_consumers.audit.reconciliation.reconciliation import Reconciliation
 from sinergi_consumers.audit.reconciliation.signed_counts import DayKey, SignedCounts
-from sinergi_consumers.audit.reconciliation.stated_counts import StatedSide
 from sinergi_consumers.audit.series import AuditSeries
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.files import input_file
 from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.plain_text import counted
-from sinergi_schemas.postgresql.address import DatabaseAddress, conninfo
-from sinergi_schemas.seal.note import MOST_CHARACTERS
 from sinergi_schemas.topics import TopicPartition
 from sinergi_schemas.zones import find_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sinergi.settings.settings import Settings
     from sinergi_consumers.audit.reconciliation.reconciliation import PlacedDiscrepancy
-    from sinergi_consumers.audit.reconciliation.stored_events import Side
-    from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.seal.keys import SigningKey
-    from sinergi_schemas.topics import Topic
 
 _FEW = 20
 
@@ -117,8 +115,9 @@ def reconcile(
     agreements = settings.agreements()
     place = reading_place(settings, agreements, archive)
     chosen = replay_topics.chosen(place, names, [], [])
-    sides = [*_sides(settings, agreements, catalog, databases or [])]
-    stated = [*_stated(counts or [], agreements, zone)]
+    sides = [*reconciled_sides.read_here(settings, agreements, catalog, databases or [])]
+    signed_sides = reconciled_sides.stated(counts or [], agreements, zone)
+    stated = reconciled_sides.distinguished(signed_sides, sides, settings.values.agency)
     if not (sides or stated):
         what = "neither producer.database nor consumer.database is set"
         hint = "set one, or name a database by --database, or counts by --counts"
@@ -160,83 +159,6 @@ def reconcile(
                 reconciliation_matrix.show_differences(first, found.discrepancy_count)
             _report(found)
         raise typer.Exit(_status(found))
-
-
-def _sides(
-    settings: Settings, agreements: Agreements, catalog: Catalog, others: Sequence[str]
-) -> Iterator[Side]:
-    """The outbox and the database of this agency, as far as they are set, and those named."""
-    values = settings.values
-    if values.producer.database:
-        yield outbox_side.OutboxSide(settings.agency, settings.producer_database)
-    named: dict[str, tuple[str, str]] = {}
-    if values.consumer.database:
-        own = f"{settings.agency}/{settings.consumer_name}"
-        named[own] = (settings.agency, settings.consumer_database)
-    for text in others:
-        name, agency, url = _named(text)
-        if name in named:
-            raise errors.ReconciliationRefused(f"the database {name} is named twice")
-        named[name] = (agency, url)
-    for name, (agency, url) in named.items():
-        readable: Sequence[Topic] = [*agreements.read_by(agency)]
-        if not readable:
-            raise errors.ReconciliationRefused(f"no agreement lets {agency} read a topic")
-        yield database_side.DatabaseSide(name, url, frozenset(readable), catalog)
-
-
-def _named(text: str) -> tuple[str, str, str]:
-    """The name, agency and address of a database that is named by --database."""
-    name, mark, url = text.partition("=")
-    agency, slash, database = name.partition("/")
-    if not (mark and slash and agency and database and url):
-        # The text may hold a password.
-        what = (
-            "--database is not AGENCY/NAME=URL, as bnnk-banyuwangi/main=postgresql://db.bnnk/bnnk"
-        )
-        raise errors.ReconciliationRefused(what)
-    option = f"--database {name}"
-    try:
-        conninfo(url)
-    except ValueError as why:
-        raise errors.ReconciliationRefused(f"{option}: the address {why}") from None
-    return name, agency, DatabaseAddress(url, option)
-
-
-def _stated(files: Sequence[Path], agreements: Agreements, zone: str) -> Iterator[StatedSide]:
-    """The sides of which other agencies have signed counts.
-
-    Raises:
-        ReconciliationRefused: a file cannot be read, is not signed, or has days of another zone.
-    """
-    keys = {each: agreements.keys(each) for each in agreements.agencies}
-    seen: set[str] = set()
-    for file in files:
-        try:
-            _, content = input_file.read(file, MOST_CHARACTERS)
-            found = signed_counts.verify(content.decode(), agreements.bus, keys)
-        except OSError as why:
-            raise _no_counts(file, f"cannot be read ({why.strerror})") from None
-        except UnicodeDecodeError:
-            raise _no_counts(file, "holds no signed counts (it is no text)") from None
-        except errors.NoteMalformed as why:
-            raise _no_counts(file, f"holds no signed counts ({why.what})") from None
-        except errors.SealBroken as why:
-            raise errors.ReconciliationRefused(f"{file}: {why}") from None
-        if found.zone != zone:
-            what = f"{file} has days of the zone {found.zone}; say --zone {found.zone}"
-            raise errors.ReconciliationRefused(what)
-        for side in found.sides:
-            stated = StatedSide(found, side)
-            if stated.name in seen:
-                raise errors.ReconciliationRefused(f"{stated.name} is counted in two files")
-            seen.add(stated.name)
-            yield stated
-
-
-def _no_counts(file: Path, what: str) -> errors.ReconciliationRefused:
-    hint = "name a file that another agency has made with `sinergi reconcile --write-counts`"
-    return errors.ReconciliationRefused(f"--counts {file} {what}; {hint}")
 
 
 @contextmanager

@@ -22,15 +22,21 @@ if TYPE_CHECKING:
 
 
 class StatedSide(NamedTuple):
-    """A side of another agency, as it has signed its counts."""
+    """A side of another agency, as it has signed its counts.
+
+    Attributes:
+        is_also_read: whether the side itself is compared too.
+    """
 
     counts: SignedCounts
     side: str
+    is_also_read: bool = False
 
     @property
     def name(self) -> str:
-        """`<agency>/<side>`."""
-        return f"{self.counts.agency}/{self.side}"
+        """`<agency>/<side>`; ` (signed)` follows where the side itself has this name."""
+        signed = " (signed)" if self.is_also_read else ""
+        return f"{self.counts.agency}/{self.side}{signed}"
 
     def sizes(self, topic: Topic) -> dict[int, int]:
         """Up to which leaves a topic is counted, by partition; empty if it is not."""
