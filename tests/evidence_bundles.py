@@ -114,6 +114,29 @@ partitions = 2
 AGREEMENT_DIGEST = sha256(AGREEMENT).hexdigest()
 
 
+_REPLACED = f"[[parties.{OWNER_AGENCY}.replaced_keys]]"
+
+
+def replacing_agreement(last: int, form: str = "inline") -> str:
+    """The agreement where another key replaces the owner's, which may sign up to a size.
+
+    Args:
+        form: how its TOML is written: `inline`, `tables` or `array`.
+    """
+    head = f'keys = ["{STRANGER.public}"]\nreceipt_keys = []\n'
+    key, sizes = f'key = "{OWNER.public}"', f"[{last}, 0]"
+    forms = {
+        "inline": f"{_REPLACED}\n{key}\nuntil = {{ transfer = {sizes} }}\n",
+        "tables": (
+            f"{_REPLACED}  # the first\n{key}\n"
+            f"[parties.{OWNER_AGENCY}.replaced_keys.until]\ntransfer = {sizes}\n"
+        ),
+        "array": f"replaced_keys = [\n  {{ {key}, until.'transfer' = {sizes} }},  # ]\n]\n",
+    }
+    plain = f'keys = ["{OWNER.public}"]\nreceipt_keys = []\n'
+    return AGREEMENT.decode().replace(plain, head + forms[form])
+
+
 @cache
 def leaves() -> tuple[bytes, ...]:
     """Five sealed leaves, of which the second and the fourth are one record's two revisions."""

@@ -36,6 +36,7 @@ pytestmark = pytest.mark.long
 
 EXPECTED: dict[str, Any] = json.loads(CASES.read_text("utf-8"))
 SOURCE = files("sinergi_consumers.audit.evidence") / "verifier.html"
+EXAMPLE = VECTORS.parents[2] / "examples" / "agreement" / "banyuwangi.toml"
 PUBLIC_KEYS = json.loads((VECTORS.parent / "seal" / "public-keys.json").read_text("utf-8"))
 VERIFY = """
 async ([bytes, keys]) => {
@@ -113,6 +114,50 @@ def test_an_archive_of_topics_is_called_one_by_the_page_too(page: Page) -> None:
 def test_keys_are_found_in_the_text_of_an_agreement(page: Page) -> None:
     keys = evidence_bundles.AGREEMENT.decode()
     assert of_the_page(page, evidence_bundles.bundle(), keys)[0] == 0
+
+
+@pytest.mark.parametrize("form", ["inline", "tables", "array"])
+def test_a_replaced_key_signs_no_larger_tree_for_the_page_than_for_the_command(
+    page: Page, tmp_path: Path, form: str
+) -> None:
+    """Whoever has stolen it could make a bundle that the page calls proved."""
+    whole, file, agreement = evidence_bundles.bundle(), tmp_path / "c.zip", tmp_path / "pks.toml"
+    file.write_bytes(whole)
+    maker = str(evidence_bundles.key_of("ombudsman.example/desk").public)
+    for last, expected in ((5, 0), (4, 1)):
+        text = evidence_bundles.replacing_agreement(last, form)
+        agreement.write_text(text, encoding="utf-8")
+        assert run(["evidence", "verify", str(file), "--agreement", str(agreement)]) == expected
+        for keys in (text, f"{maker}\n{text}", f"{text}\n{maker}\n{maker}\n"):
+            assert of_the_page(page, whole, keys)[0] == expected, (last, keys)
+        # The key by itself may sign any tree.
+        assert of_the_page(page, whole, "\n".join(map(str, KEYS)))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        evidence_bundles.replacing_agreement(4) * 2,
+        evidence_bundles.replacing_agreement(4).replace("until = {", "until = "),
+        evidence_bundles.replacing_agreement(4) + 'text = """\n',
+        evidence_bundles.replacing_agreement(4) + f"x = {'[' * 9}",
+    ],
+    ids=["two", "brace", "string", "array"],
+)
+def test_no_key_is_taken_from_an_agreement_that_replaces_keys_and_cannot_be_read(
+    page: Page, text: str
+) -> None:
+    why = page.evaluate("text => sinergi.keysIn(text).then(() => '', why => why.message)", text)
+    assert why.startswith("it replaces keys and is not the text of one agreement")
+
+
+def test_the_page_reads_each_key_of_an_agreement_as_people_write_it(page: Page) -> None:
+    text = EXAMPLE.read_text("utf-8")
+    count = "async text => (await sinergi.keysIn(text)).length"
+    found = page.evaluate(count, text)
+    assert found > 3
+    # With this word the page reads the text as TOML, and else it looks for keys in it.
+    assert page.evaluate(count, f"{text}\n# replaced_keys: none\n") == found
 
 
 @pytest.mark.parametrize("kind", ["small_order", "not_canonical"])

@@ -255,19 +255,9 @@ def test_a_replaced_key_counts_up_to_the_size_that_the_agreement_gives_it(
     tmp_path: Path, capsys: Any
 ) -> None:
     agreement, bundle = tmp_path / "pks.toml", tmp_path / "case.zip"
-    other = evidence_bundles.STRANGER.public
-    owner = evidence_bundles.OWNER.public
+    bundle.write_bytes(evidence_bundles.bundle())
     for last, status in ((5, 0), (4, 1)):
-        replaced = (
-            f'keys = ["{other}"]\nreceipt_keys = []\n'
-            f'[[parties.{evidence_bundles.OWNER_AGENCY}.replaced_keys]]\nkey = "{owner}"\n'
-            f"until = {{ transfer = [{last}, 0] }}\n"
-        )
-        text = evidence_bundles.AGREEMENT.decode()
-        agreement.write_text(
-            text.replace(f'keys = ["{owner}"]\nreceipt_keys = []\n', replaced), encoding="utf-8"
-        )
-        bundle.write_bytes(evidence_bundles.bundle())
+        agreement.write_text(evidence_bundles.replacing_agreement(last), encoding="utf-8")
         assert run(["evidence", "verify", str(bundle), "--agreement", str(agreement)]) == status
     assert "KeyReplaced" in capsys.readouterr().err
 
