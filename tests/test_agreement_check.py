@@ -32,7 +32,7 @@ from test_personal_data import send
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sinergi_consumers.decode.decoder import DecodedBatch
+    from sinergi_consumers.decode.batches import DecodedBatch
     from sinergi_schemas.agreements.collection import Agreement
     from sinergi_schemas.events import Transfer
 

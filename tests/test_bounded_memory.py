@@ -19,7 +19,8 @@ from memory_use import measured, peak
 from sinergi_consumers.audit import statement_reading
 from sinergi_consumers.audit.statements import SkippedStatements
 from sinergi_consumers.decode import frames
-from sinergi_consumers.decode.decoder import DecodedBatch, DecodedParts, Decoder
+from sinergi_consumers.decode.batches import DecodedBatch
+from sinergi_consumers.decode.decoder import DecodedParts, Decoder
 from sinergi_consumers.reading.partition import MOST_BYTES, Partition, VerifiedBatch
 from sinergi_consumers.testing import sinks
 from sinergi_consumers.testing.tape import Tape, TapeMessage

@@ -202,6 +202,7 @@ def materialiser(group: Group, sink: Recorded, monkeypatch: pytest.MonkeyPatch) 
         reload=lambda: False,
         automatic_retry=SimpleNamespace(retry_unstored=lambda _: None),
         partition=None,
+        decoders=None,
         file_of=lambda _: "pks.toml",
     )
     monkeypatch.setattr(loop, "LoadedAgreements", lambda *_: loaded)
@@ -318,7 +319,7 @@ def test_a_materialiser_whose_database_is_away_says_why_it_waits_and_when_it_goe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     parts: tuple[Any, ...] = (None, [], None, Hurried(), Stopping())
-    store, answers = Store(*parts), iter([*2 * [errors.DatabaseAway("57P03")], "stored"])
+    store, answers = Store(*parts), iter([*2 * [errors.DatabaseAway("57P03")], []])
 
     def transact(_: object) -> object:
         answer = next(answers)
@@ -330,7 +331,7 @@ def test_a_materialiser_whose_database_is_away_says_why_it_waits_and_when_it_goe
     work: Any = None
     with capture_logs() as logs:
         found: Any = store.store(work)
-    assert found == "stored"
+    assert found == []
     assert [each["event"] for each in logs] == ["waiting", "going on"]
     assert "57P03" in logs[0]["why"]
 

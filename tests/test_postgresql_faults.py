@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from agency_pair import AgencyPair
 from agency_pair import transfer as published
 from sinergi import migrate
+from sinergi_consumers.materialise.ready_batches import ClaimedBatch
 from sinergi_consumers.materialise.store import Stored
 from sinergi_consumers.projections.projection import projection
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Services
-    from sinergi_consumers.materialise.store import ReadyBatch
+    from sinergi_consumers.materialise.ready_batches import ReadyBatches
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.events import Transfer
 
@@ -430,7 +431,8 @@ def test_a_transaction_that_stood_still_too_long_is_begun_again(
         monkeypatch.setattr(
             database, "_timeouts", DEFAULT.database.model_copy(update={"idle": 0.05})
         )
-        assert isinstance(delayed.store(replace(work, claim=delayed.claim)), Stored)
+        again = [ClaimedBatch(delayed.claim, each.batch) for each in work.claimed]
+        assert isinstance(delayed.store(replace(work, claimed=again)), Stored)
     assert stood
     assert consumer.ask("SELECT count(*) FROM sinergi.transfer_history") == [(1,)]
     assert consumer.quarantine() == []
@@ -444,7 +446,7 @@ OFF = (
 
 
 @contextmanager
-def stored_meanwhile(worker: Worker, work: ReadyBatch) -> Iterator[Callable[[str], None]]:
+def stored_meanwhile(worker: Worker, work: ReadyBatches) -> Iterator[Callable[[str], None]]:
     """Store on a thread while the block lasts; what it hands out waits for a retry's reason."""
     with capture_logs() as logs, ThreadPoolExecutor(1) as thread:
         done = thread.submit(worker.store, work)

@@ -28,10 +28,9 @@ from memory_use import peak
 from signed_agreement import write_signed
 from sinergi import migrate
 from sinergi.cli.root import run
-from sinergi_consumers.decode.decoder import RefusedEvent
+from sinergi_consumers.decode.batches import RefusedEvent
 from sinergi_consumers.quarantine.admin import Quarantine, QuarantineFilter
 from sinergi_consumers.quarantine.leaf_reading import LeafReading
-from sinergi_consumers.quarantine.retry import QuarantinedLeaves
 from sinergi_consumers.sinks.postgresql.sink import QUARANTINE_BYTES, PostgresqlSink
 from sinergi_consumers.sinks.protocol import QuarantineKey
 from sinergi_consumers.testing.sinks import BUS, TOPIC, transfer
@@ -443,9 +442,10 @@ def act(
 ) -> None:
     if action == "set apart":
         projection = {each.name: each for each in PROJECTIONS}[name]
-        refused = [RefusedEvent(LEAVES[leaf], "rows-refused", "x")]
+        tp = TopicPartition(TOPIC.name, 0)
+        refused = [RefusedEvent(tp, LEAVES[leaf], "rows-refused", "x")]
         with sink.transaction() as transaction:
-            transaction.quarantine(projection, QuarantinedLeaves(TOPIC, 0, [LEAVES[leaf]]), refused)
+            transaction.quarantine(projection, tp, refused)
     elif action == "retry":
         with sink.transaction() as transaction:
             transaction.mark_retried([QuarantineKey(name, TopicPartition(TOPIC.name, 0), leaf)])

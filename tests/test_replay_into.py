@@ -17,7 +17,7 @@ from live_database import LiveReader, forget_packages
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit import replay_database, table_replay
 from sinergi_consumers.audit.replay_database import ReplayDatabase
-from sinergi_consumers.quarantine.batch_merge import MergedBatch, merge_batch
+from sinergi_consumers.quarantine.batch_merge import MergedBatches, merge_batches
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import transfer
 from sinergi_schemas import errors
@@ -94,16 +94,16 @@ def test_a_replay_that_is_broken_off_goes_on_from_the_positions(
     live: LiveReader, empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live.materialise()
-    merged: list[MergedBatch] = []
+    merged: list[MergedBatches] = []
 
     def broken_off(*arguments: Any, **more: Any) -> Any:
         if merged:
             raise KeyboardInterrupt
-        merged.append(merge_batch(*arguments, **more))
+        merged.append(merge_batches(*arguments, **more))
         return merged[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(table_replay, "merge_batch", broken_off)
+        patch.setattr(table_replay, "merge_batches", broken_off)
         assert live.sinergi("replay", "--into", empty)[0] == ExitStatus.STOPPED
     assert 0 < len(live.tables(empty)["sinergi.transfer"]) < 28
     assert ask(empty, "SELECT ended_at, outcome FROM sinergi_replay.replay") == [(None, None)]

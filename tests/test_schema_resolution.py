@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from sinergi_consumers.decode.decoder import DecodedBatch
+    from sinergi_consumers.decode.batches import DecodedBatch
     from sinergi_consumers.testing.tape import TapeMessage
 
 BUS = "sinergi.test.example"

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from country import Country
     from stage import Stage
 
-    from sinergi_consumers.materialise.store import ReadyBatch, Stored
+    from sinergi_consumers.materialise.ready_batches import ReadyBatches
+    from sinergi_consumers.materialise.store import Outcome
     from sinergi_consumers.reading.position import Position, TopicIncarnation
     from sinergi_consumers.reading.start import Start
-    from sinergi_schemas import errors
     from sinergi_schemas.topics import TopicPartition
 
 
@@ -39,10 +39,10 @@ class _Ended(Store):
 
     at: ClassVar[list[float]] = []
 
-    def store(self, work: ReadyBatch) -> Stored | errors.PositionLost | errors.Unavailable:
-        outcome = super().store(work)
+    def store(self, ready: ReadyBatches) -> Sequence[Outcome]:
+        outcomes = super().store(ready)
         self.at.append(SYSTEM.monotonic())
-        return outcome
+        return outcomes
 
 
 def run(stage: Stage | Country, url: str, kinds: Sequence[str]) -> tuple[float, float]:

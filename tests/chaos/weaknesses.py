@@ -21,10 +21,10 @@ from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.seal.reader import TreeReader, VerifiedLeaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from sinergi_consumers.reading.position import Position
+    from sinergi_consumers.sinks.protocol import Move
     from sinergi_producers.relay.sealing import SealedBatch, TreeKey
     from sinergi_producers.relay.watermark import UnsealedRows
     from sinergi_schemas.kafka.consumer import ReadingConsumer
@@ -35,22 +35,26 @@ _TRUE, _FALSE = b"Lapas ", b"Lapis "
 
 def position_first() -> None:
     """The position is advanced in a transaction of its own, before the rows."""
-    begin, advance = PostgresqlSink.transaction, PostgresqlTransaction.advance
+    begin = PostgresqlSink.transaction
 
     def transaction(self: PostgresqlSink) -> AbstractContextManager[PostgresqlTransaction]:
         _SINKS.append(self)
         return begin(self)
 
-    def advanced(self: PostgresqlTransaction, *args: Any) -> Position:
-        own = _SINKS[-1]._database
-        other = type(own)(own._conninfo, "sinergi materialise")
-        with other.serving() as connection:
-            moved = advance(PostgresqlTransaction(connection, self._merges, 0), *args)
-        other.close()
-        return moved
+    def apart(step: Callable[..., Any]) -> Callable[..., Any]:
+        def taken(self: PostgresqlTransaction, moves: Sequence[Move]) -> Any:
+            own = _SINKS[-1]._database
+            other = type(own)(own._conninfo, "sinergi materialise")
+            with other.serving() as connection:
+                found = step(PostgresqlTransaction(connection, self._merges, 0), moves)
+            other.close()
+            return found
+
+        return taken
 
     _replace(PostgresqlSink, "transaction", transaction)
-    _replace(PostgresqlTransaction, "advance", advanced)
+    for each in (PostgresqlTransaction.lock_positions, PostgresqlTransaction.advance):
+        _replace(PostgresqlTransaction, each.__name__, apart(each))
 
 
 _SINKS: list[PostgresqlSink] = []
@@ -87,20 +91,21 @@ def cursor() -> None:
 
 def no_epoch() -> None:
     """A position is moved whoever has claimed it: under whatever epoch its row bears."""
-    advance = PostgresqlTransaction.advance
+    lock = PostgresqlTransaction.lock_positions
 
-    def advanced(
-        self: PostgresqlTransaction, projection: Any, batch: Any, position: Position, place: Any
-    ) -> Position:
-        row = self._connection.execute(
-            "SELECT epoch FROM sinergi_consumer.position"
-            " WHERE projection = %s AND topic = %s AND partition = %s",
-            (projection.name, batch.topic.name, batch.partition),
-        ).fetchone()
-        epoch = row[0] if row else position.epoch
-        return advance(self, projection, batch, replace(position, epoch=epoch), place)
+    def locked(self: PostgresqlTransaction, moves: Sequence[Move]) -> Sequence[Move]:
+        believed = []
+        for each in moves:
+            row = self._connection.execute(
+                "SELECT epoch FROM sinergi_consumer.position"
+                " WHERE projection = %s AND topic = %s AND partition = %s",
+                (each.projection, *each.tp),
+            ).fetchone()
+            epoch = row[0] if row else each.position.epoch
+            believed.append(each._replace(position=replace(each.position, epoch=epoch)))
+        return lock(self, believed)
 
-    _replace(PostgresqlTransaction, "advance", advanced)
+    _replace(PostgresqlTransaction, "lock_positions", locked)
 
 
 def no_seal() -> None:
@@ -124,7 +129,7 @@ def no_seal() -> None:
 
 def handler_ignored() -> None:
     """The position moves although the rows could not be brought in."""
-    merge = isolate.merge_or_isolate
+    merge = isolate.merge_or_halve
 
     def merged(*args: Any) -> Iterator[Any]:
         try:
@@ -132,7 +137,7 @@ def handler_ignored() -> None:
         except errors.Unavailable:
             return
 
-    _replace(isolate, "merge_or_isolate", merged)
+    _replace(isolate, "merge_or_halve", merged)
 
 
 def failing_merge() -> None:

@@ -97,7 +97,9 @@ class ExpectedRows:
         for part in self._decoders.of(batch.topic.event_type).parts(some):
             for projection, start, end in due:
                 self._transaction.keep_alive()
-                merge_and_quarantine(self._transaction, projection, some, part.between(start, end))
+                merge_and_quarantine(
+                    self._transaction, projection, [some], part.between(start, end)
+                )
 
 
 def _place(batch: VerifiedBatch) -> TopicPartition:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sinergi_consumers.audit.sealed_interval import TimeInterval
-    from sinergi_consumers.decode.decoder import DecodedBatch
+    from sinergi_consumers.decode.batches import DecodedBatch
 
 
 class LateEvent(NamedTuple):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from sinergi_consumers.decode.agreement_check import NOT_AGREED
-from sinergi_consumers.decode.decoder import RefusedEvent
+from sinergi_consumers.decode.batches import RefusedEvent
 from sinergi_schemas.seal.checkpoint import keep_owner_signatures
 from sinergi_schemas.seal.reader import VerifiedLeaves
 from sinergi_schemas.topics import TopicPartition
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.receipt_cuts import ReceiptCuts
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.decode.agreement_check import AgreementCheck
-    from sinergi_consumers.decode.decoder import DecodedBatch
+    from sinergi_consumers.decode.batches import DecodedBatch
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_schemas.seal.merkle import Frontier
@@ -153,6 +153,7 @@ class BatchRefusals:
         present = {*part.events.filter(was_refused)[_LEAF], *here}
         refused = [
             RefusedEvent(
+                _place(self._batch),
                 self._batch.message(leaf),
                 each.reason,
                 each.detail,
@@ -183,8 +184,8 @@ class BatchRefusals:
         if not leaves:
             return set()
         events = part.events.filter(pl.col(_LEAF).is_in(leaves))
-        violations = self._check.violations(self._batch.topic, events)
-        return {leaf for leaf, each in violations.items() if not each.may_keep}
+        violations = self._check.violations(events)
+        return {events[_LEAF][row] for row, each in violations.items() if not each.may_keep}
 
 
 def _place(batch: VerifiedBatch) -> TopicPartition:

@@ -226,8 +226,9 @@ class Replay:
             for part in self._decoder.parts(leaves):
                 for each in part.refused:
                     counts.refused.add(each.reason, each.message.offset, each.message.leaf_index)
-                not_agreed = self.bus.agreement_check.violations(self.topic, part.events)
-                for index, violation in not_agreed.items():
+                not_agreed = self.bus.agreement_check.violations(part.events)
+                for row, violation in not_agreed.items():
+                    index = part.events["leaf_index"][row]
                     counts.not_agreed.add(violation.why, batch.message(index).offset, index)
                 chosen = self.chosen(part.events, wanted)
                 counts.shown += chosen.height

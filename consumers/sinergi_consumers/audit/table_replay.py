@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.decode.decoder import DecodedParts
-from sinergi_consumers.quarantine.batch_merge import DecodedLeaves, merge_batch
+from sinergi_consumers.quarantine.batch_merge import PlacedBatch, merge_batches
 from sinergi_schemas import errors
 from sinergi_schemas.seal.merkle import Frontier
 from sinergi_schemas.topics import TopicPartition
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.replay_database import ReplayDatabase
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.bus import Bus
-    from sinergi_consumers.decode.decoder import DecodedBatch, Decoders
+    from sinergi_consumers.decode.batches import DecodedBatch
+    from sinergi_consumers.decode.decoder import Decoders
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_consumers.reading.position import Position, TopicIncarnation
@@ -116,11 +117,15 @@ class TableReplay(Replay):
         """Store a batch, in one transaction. Returns the positions after it."""
         target = self._target
         parts = DecodedParts(target.decoders.of(batch.topic.event_type), batch)
-        decoded = DecodedLeaves(batch, parts, positions, incarnation)
+        placed = PlacedBatch(batch, positions, incarnation)
         refusals = None if target.past is None else target.past.refusals(batch)
         prepared = _as_now if refusals is None else refusals.prepared
         with target.sink.transaction() as transaction:
-            merged = merge_batch(transaction, target.projections, decoded, prepared=prepared)
+            merged = merge_batches(
+                transaction, target.projections, [placed], parts.of, prepared=prepared
+            )
+        if merged.lost:
+            raise merged.lost[0]
         counts.shown += sum(each.leaf_index >= counts.stored_before for each in batch.messages)
         for projection, refused in merged.quarantined:
             what = f"{refused.reason} in {projection.name}"
@@ -129,7 +134,7 @@ class TableReplay(Replay):
             refusals.compare(merged.quarantined)
             for each in refusals.unlike:
                 counts.unlike.add(each.why, batch.message(each.leaf).offset, each.leaf)
-        return merged.positions
+        return merged.positions[placed.tp]
 
     @property
     def witnesses(self) -> Sequence[SignedStatement]:

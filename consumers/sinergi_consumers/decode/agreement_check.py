@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from sinergi_schemas.topics import Topic
 
+if TYPE_CHECKING:
     from sinergi_schemas.agreements.collection import Agreement, Agreements
-    from sinergi_schemas.topics import Topic
 
 NOT_AGREED = "not-agreed"
 
-_INDEX = "leaf_index"
+_NAMED = ("topic", "agreement")
+_DATES = ("starts", "ends")
+_STATED = {"purposes": pl.List(pl.String)}
 _HASH = re.compile("[0-9a-f]{64}")  # any other text of a publisher is not repeated
 _MOST_NAMED = 3
 
@@ -56,31 +57,50 @@ class AgreementCheck:
     agreements: Agreements
     reader: str | None
 
-    def violations(self, topic: Topic, events: pl.DataFrame) -> dict[int, Violation]:
-        """The events that are not allowed, by leaf index.
+    def violations(self, events: pl.DataFrame) -> dict[int, Violation]:
+        """The events that are not allowed, by their row in the frame.
 
         Args:
-            topic: the topic that they came from.
-            events: decoded events, with their leaf indexes.
+            events: decoded events of one event type, with the topics from which they came.
         """
-        # A bus may have thousands of agreements; the events of a batch usually name one.
-        named = [
-            agreement
-            for digest in events["agreement"].unique()
-            if (agreement := self.agreements.by_hash(digest))
-        ]
+        # A bus may have thousands of agreements; the events of a topic usually name one.
+        named = events.select(*_NAMED).unique(maintain_order=True)
+        stated = pl.DataFrame(
+            [self._stated(*each) for each in named.iter_rows()],
+            {**named.schema, **dict.fromkeys(_DATES, events.schema["recorded_at"]), **_STATED},
+            orient="row",
+        )
+        recorded_at, starts, ends = pl.col("recorded_at"), pl.col("starts"), pl.col("ends")
         # Dates are compared in polars: an event may have one that Python has no datetime for.
-        in_force = [_in_force(each) for each in named]
-        rules = [
-            _in_force(each) & pl.col("purpose").is_in([*each.events[topic.event_type].purposes])
-            for each in named
-            if self._allows(each, topic)
-        ]
-        judged = events.select(_INDEX, "agreement", in_force=_any(in_force), allowed=_any(rules))
+        in_force = (recorded_at >= starts) & (ends.is_null() | (recorded_at < ends))
+        judged = (
+            events.select(*_NAMED, "recorded_at", "purpose")
+            .join(stated, on=_NAMED, how="left", maintain_order="left")
+            .select(
+                *_NAMED,
+                row=pl.int_range(pl.len()),
+                in_force=in_force.fill_null(value=False),
+                allowed=pl.col("purpose").is_in(pl.col("purposes")).fill_null(value=False),
+            )
+        )
         return {
-            index: self._why(topic, digest, is_in_force=is_in_force)
-            for index, digest, is_in_force, _ in judged.filter(~pl.col("allowed")).iter_rows()
+            row: self._why(Topic.parse(topic), digest, is_in_force=is_in_force)
+            for topic, digest, row, is_in_force, _ in judged.filter(
+                ~(pl.col("in_force") & pl.col("allowed"))
+            ).iter_rows()
         }
+
+    def _stated(self, topic: str, digest: str) -> tuple[object, ...]:
+        """What an agreement says of the events of a topic: from when to when, for which purposes.
+
+        Without an agreement there is no start; without purposes no event is allowed.
+        """
+        agreement, stated = self.agreements.by_hash(digest), Topic.parse(topic)
+        if agreement is None:
+            return topic, digest, None, None, []
+        allows = self._allows(agreement, stated)
+        purposes = agreement.events[stated.event_type].purposes if allows else ()
+        return topic, digest, agreement.starts, agreement.ends, [str(each) for each in purposes]
 
     def _allows(self, agreement: Agreement, topic: Topic) -> bool:
         """Whether an agreement lets the owner of a topic publish it, and the reader read it."""
@@ -109,14 +129,3 @@ class AgreementCheck:
         first = [f"{each.path.name} ({each.hash[:16]}…)" for each in self.agreements][:_MOST_NAMED]
         further = sum(1 for _ in self.agreements) - len(first)
         return ", ".join(first) + (f" and {further} older" if further else "")
-
-
-def _in_force(agreement: Agreement) -> pl.Expr:
-    """Whether an event names an agreement that was in force when it was recorded."""
-    recorded_at = pl.col("recorded_at")
-    names = (pl.col("agreement") == agreement.hash) & (recorded_at >= agreement.starts)
-    return names if agreement.ends is None else names & (recorded_at < agreement.ends)
-
-
-def _any(rules: Sequence[pl.Expr]) -> pl.Expr:
-    return pl.any_horizontal(pl.lit(value=False), *rules).fill_null(value=False)

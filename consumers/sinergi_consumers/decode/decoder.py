@@ -8,7 +8,6 @@ not affected.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -16,23 +15,25 @@ import polars as pl
 
 from sinergi_consumers.decode import frames
 from sinergi_consumers.decode.agreement_check import NOT_AGREED
+from sinergi_consumers.decode.batches import DecodedBatch, Origins
 from sinergi_consumers.decode.layout import Layout
 from sinergi_consumers.decode.resolution import resolve
 from sinergi_schemas.avro_types import compatibility
 from sinergi_schemas.limits import MOST_KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sinergi_consumers.decode.agreement_check import AgreementCheck
+    from sinergi_consumers.decode.batches import RefusedEvent
     from sinergi_consumers.reading.partition import Leaves
     from sinergi_schemas.catalog import Catalog, Schema
     from sinergi_schemas.message import Message
-    from sinergi_schemas.topics import Topic
 
 AWAITING_SCHEMA = "awaiting-schema"
 
 _INDEX = "leaf_index"
+_PLACE = "\0place"  # of a message among those that are decoded together; no table has such a column
 
 # Limits of a part of a batch: the rows of all tables together, and the bytes of its frame.
 _MOST_ROWS = 100_000
@@ -42,45 +43,6 @@ _PORTION_BYTES = 2 * 1024 * 1024  # of datums that are decoded before the limits
 # event takes some four times its datum, a list of empty items more than twenty times.
 _KEPT_BYTES = 64 * 1024
 _KEPT_FACTOR = 8
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedEvent:
-    """A message that is sealed by its owner and cannot become rows.
-
-    Attributes:
-        reason: the kind of fault, as quarantine keeps it.
-        detail: what is wrong and where, without any value of the event.
-        revision: the revision of the record; None if it cannot be read or trusted.
-        may_keep: whether the reader may keep the event's bytes.
-    """
-
-    message: Message
-    reason: str
-    detail: str
-    revision: int | None = None
-    may_keep: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedBatch:
-    """A batch, or a part of one, after decoding.
-
-    Attributes:
-        events: the events in the order of their leaves, with the columns of `Layout.flatten` and
-            of `PROVENANCE`.
-        refused: the messages that are not among the events.
-    """
-
-    events: pl.DataFrame
-    refused: Sequence[RefusedEvent]
-
-    def between(self, start: int, end: int) -> DecodedBatch:
-        """What it has of the leaves `[start, end)`."""
-        return DecodedBatch(
-            self.events.filter(pl.col(_INDEX).is_between(start, end, closed="left")),
-            [each for each in self.refused if start <= each.message.leaf_index < end],
-        )
 
 
 class Decoder:
@@ -108,16 +70,19 @@ class Decoder:
         """The fingerprints of the schemas whose events this decoder can decode."""
         return [each for each in self._versions if each not in self._incompatible]
 
-    def parts(self, batch: Leaves) -> Iterator[DecodedBatch]:
-        """The events of a batch in parts of bounded size. A part is decoded when it is asked for.
+    def parts(self, *batches: Leaves) -> Iterator[DecodedBatch]:
+        """The events of batches in parts of bounded size. A part is decoded when it is asked for.
 
-        An ordinary batch is one part. A batch of events with long lists has several, of some
+        Ordinary batches are one part. A batch of events with long lists has several, of some
         100,000 rows each. No content of a message raises an error.
+
+        Args:
+            batches: of different topic-partitions.
         """
         pending: list[DecodedBatch] = []
         rows = size = 0
-        for portion in _portions(batch.messages):
-            for piece, more_rows in _slices(self._decode(batch, portion)):
+        for portion in _portions(Origins.of(batches)):
+            for piece, more_rows in _slices(self._decode(portion)):
                 more_bytes = int(piece.events.estimated_size())
                 if pending and (rows + more_rows > _MOST_ROWS or size + more_bytes > _MOST_BYTES):
                     yield _joined(pending)
@@ -126,44 +91,41 @@ class Decoder:
                 rows, size = rows + more_rows, size + more_bytes
         yield _joined(pending) if pending else DecodedBatch(self.empty_frame(), [])
 
-    def _decode(self, batch: Leaves, messages: Sequence[Message]) -> DecodedBatch:
+    def _decode(self, portion: Origins) -> DecodedBatch:
         refused: list[RefusedEvent] = []
         decoded: list[pl.DataFrame] = []
-        for fingerprint, alike in _by_schema(messages).items():
-            schema = self._versions.get(fingerprint)
+        for fingerprint, places in _by_schema(portion.messages).items():
+            schema, alike = self._versions.get(fingerprint), portion.at(places)
             if schema is None or fingerprint in self._incompatible:
                 what = self._incompatible.get(
                     fingerprint, f"no schema of {self._newest.event_type} is {fingerprint.hex()}"
                 )
-                refused.extend(RefusedEvent(each, AWAITING_SCHEMA, what) for each in alike)
+                refused += (alike.refused(at, AWAITING_SCHEMA, what) for at in range(len(places)))
             else:
-                decoded.append(self._frame(batch.topic, schema, alike, refused))
-        events = pl.concat(decoded) if decoded else self.empty_frame()
+                frame = self._frame(schema, alike, refused)
+                place = pl.Series(_PLACE, places, pl.Int64).gather(frame[_PLACE])
+                decoded.append(frame.with_columns(place))
+        events = pl.concat(decoded) if decoded else self._nothing()
         if len(decoded) > 1:
-            events = events.sort(_INDEX)
-        events = self._allowed(batch, events, refused)
-        return DecodedBatch(
-            events.with_columns(
-                pl.lit(batch.topic.name).alias("topic"),
-                pl.lit(batch.partition, pl.Int32).alias("partition"),
-            ),
-            refused,
-        )
+            events = events.sort(_PLACE)
+        return DecodedBatch(self._allowed(portion, events, refused), refused)
 
     def _allowed(
-        self, batch: Leaves, events: pl.DataFrame, refused: list[RefusedEvent]
+        self, portion: Origins, events: pl.DataFrame, refused: list[RefusedEvent]
     ) -> pl.DataFrame:
         """The events that their agreement allows. The others are added to `refused`."""
+        places, events = events[_PLACE], events.drop(_PLACE)
         if self._agreement_check is None:
             return events
-        violations = self._agreement_check.violations(batch.topic, events)
+        violations = self._agreement_check.violations(events)
         if not violations:
             return events
-        is_violation = pl.col(_INDEX).is_in([*violations])
-        for index, revision in events.filter(is_violation).select(_INDEX, "revision").iter_rows():
-            why, may_keep = violations[index]
-            refused.append(RefusedEvent(batch.message(index), NOT_AGREED, why, revision, may_keep))
-        return events.filter(~is_violation)
+        revisions = events["revision"]
+        for row, (why, may_keep) in violations.items():
+            refused.append(
+                portion.refused(places[row], NOT_AGREED, why, revisions[row], may_keep=may_keep)
+            )
+        return events.filter(~pl.int_range(pl.len()).is_in([*violations]))
 
     def empty_frame(self) -> pl.DataFrame:
         """A frame without events that has all columns."""
@@ -174,47 +136,55 @@ class Decoder:
             pl.lit(None, pl.Int32).alias("partition"),
         )
 
-    def _frame(
-        self, topic: Topic, schema: Schema, messages: Sequence[Message], refused: list[RefusedEvent]
-    ) -> pl.DataFrame:
-        """The events of messages of one schema. Those that are none are added to `refused`."""
+    def _nothing(self) -> pl.DataFrame:
+        return self.empty_frame().with_columns(pl.lit(None, pl.Int64).alias(_PLACE))
+
+    def _frame(self, schema: Schema, origins: Origins, refused: list[RefusedEvent]) -> pl.DataFrame:
+        """The events of messages of one schema, with their places among these. Those that are none
+        are added to `refused`.
+        """
+        messages = origins.messages
         result = frames.decode([each.datum for each in messages], schema)
-        refused.extend(
-            RefusedEvent(messages[each.index], "datum-invalid", each.reason)
-            for each in result.refused
+        refused += (
+            origins.refused(each.index, "datum-invalid", each.reason) for each in result.refused
         )
-        kept = [messages[at] for at in result.kept]
-        frame = result.frame
+        kept, frame = result.kept, result.frame
         if schema is not self._newest:
             frame = resolve(frame, schema, self._newest)
         events = self._layout.flatten(frame).with_columns(
-            pl.Series(_INDEX, [each.leaf_index for each in kept], pl.Int64)
+            pl.Series(_INDEX, [messages[at].leaf_index for at in kept], pl.Int64),
+            *origins.at(kept).columns,
+            pl.Series(_PLACE, kept, pl.Int64),
         )
-        return _consistent(events, topic, kept, refused)
+        return _consistent(events, origins, refused)
 
 
 class DecodedParts:
-    """The parts of a batch, which can be iterated any number of times.
+    """The parts of batches, which can be iterated any number of times.
 
-    An ordinary batch is decoded once and kept. A batch that would take many times the memory of its
+    Ordinary batches are decoded once and kept. A batch that would take many times the memory of its
     messages is decoded again for each iteration, one part at a time.
     """
 
-    def __init__(self, decoder: Decoder, batch: Leaves) -> None:
+    def __init__(self, decoder: Decoder, *batches: Leaves) -> None:
         self._decoder = decoder
-        self._batch = batch
+        self._batches = batches
         self._kept = self._decoded_if_small()
 
     def __iter__(self) -> Iterator[DecodedBatch]:
         """The parts in the order of their leaves."""
-        return iter(self._decoder.parts(self._batch) if self._kept is None else self._kept)
+        return iter(self._decoder.parts(*self._batches) if self._kept is None else self._kept)
+
+    def of(self, batches: Sequence[Leaves]) -> Iterable[DecodedBatch]:
+        """The parts of some of the batches."""
+        return self if len(batches) == len(self._batches) else self._decoder.parts(*batches)
 
     def _decoded_if_small(self) -> list[DecodedBatch] | None:
         """All parts; None if they take too much memory to be kept."""
-        datums = sum(len(each.datum) for each in self._batch.messages)
+        datums = sum(len(each.datum) for batch in self._batches for each in batch.messages)
         room = _KEPT_BYTES + _KEPT_FACTOR * datums
         found: list[DecodedBatch] = []
-        for each in self._decoder.parts(self._batch):
+        for each in self._decoder.parts(*self._batches):
             room -= int(each.events.estimated_size())
             if room < 0:
                 return None
@@ -249,14 +219,15 @@ def _why_incompatible(schema: Schema, newest: Schema) -> str:
     )
 
 
-def _portions(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
+def _portions(origins: Origins) -> Iterator[Origins]:
     """Messages in their order, divided by the bytes of their datums."""
+    messages = origins.messages
     ends = [*accumulate(len(each.datum) for each in messages)]
     start = 0
     while start < len(messages):
         before = ends[start - 1] if start else 0
         end = max(bisect_right(ends, before + _PORTION_BYTES), start + 1)
-        yield messages[start:end]
+        yield origins.between(start, end)
         start = end
 
 
@@ -296,26 +267,30 @@ def _joined(parts: Sequence[DecodedBatch]) -> DecodedBatch:
     return DecodedBatch(events, [refused for each in parts for refused in each.refused])
 
 
-def _by_schema(messages: Sequence[Message]) -> dict[bytes, list[Message]]:
-    found: dict[bytes, list[Message]] = {}
-    for each in messages:
-        found.setdefault(each.fingerprint, []).append(each)
+def _by_schema(messages: Sequence[Message]) -> dict[bytes, list[int]]:
+    """The places of the messages of each schema."""
+    found: dict[bytes, list[int]] = {}
+    for place, each in enumerate(messages):
+        found.setdefault(each.fingerprint, []).append(place)
     return found
 
 
 def _consistent(
-    events: pl.DataFrame, topic: Topic, messages: Sequence[Message], refused: list[RefusedEvent]
+    events: pl.DataFrame, origins: Origins, refused: list[RefusedEvent]
 ) -> pl.DataFrame:
     """The events that agree with the topic and the key of their messages.
 
     The others are added to `refused`: else an agency could publish in another's name, and revisions
     of one record could lie in two partitions, which have no order between them.
     """
-    keys = pl.Series([each.key for each in messages], dtype=pl.Binary)
+    places = events[_PLACE].to_list()
+    kept = origins.at(places)
+    keys = pl.Series([each.key for each in kept.messages], dtype=pl.Binary)
+    owners = kept.owners
     rules = {
         "foreign-agency": (
-            pl.col("agency") == topic.agency,
-            f"agency is not {topic.agency}, the owner of the topic",
+            pl.col("agency") == pl.lit(owners),
+            "agency is not {}, the owner of the topic",
         ),
         "foreign-key": (
             pl.col("record_id").cast(pl.Binary) == pl.lit(keys),
@@ -336,7 +311,7 @@ def _consistent(
     sound = verdicts.select(pl.all_horizontal(pl.all())).to_series()
     if sound.all():
         return events
-    for at in sound.not_().arg_true():
-        broken = next(reason for reason in rules if not verdicts[reason][at])
-        refused.append(RefusedEvent(messages[at], broken, rules[broken][1]))
+    for row in sound.not_().arg_true():
+        broken = next(reason for reason in rules if not verdicts[reason][row])
+        refused.append(kept.refused(row, broken, rules[broken][1].format(owners[row])))
     return events.filter(sound)

@@ -1,13 +1,13 @@
 """The materialiser: from the topics of other agencies to the tables of this one, exactly once.
 
-One loop, and one database transaction for each batch. Position, rows, quarantine and receipt become
-visible together or not at all, so a crash at any point leaves a state from which the next start
-goes on. While one batch is stored (steps 4 to 6, on a thread of its own, in `store`), the next one
+One loop, and one database transaction for the small batches of many topic-partitions. The position,
+rows, quarantine and receipt of a batch become visible together or not at all, so a crash at any
+point leaves a state from which the next start goes on. While one batch is stored (steps 4 to 6, on a thread of its own, in `store`), the next one
 is polled, verified and decoded.
 
     1. poll a batch
     2. verify it, up to the last checkpoint
-    3. decode it to frames
+    3. decode it to frames, those of many topic-partitions together
     4. advance the positions, if they are still this worker's
     5. merge rows; write quarantine rows and the receipt
     6. commit
@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sinergi_consumers.decode.decoder import DecodedParts
-from sinergi_consumers.materialise.claiming import claimed
+from sinergi_consumers.materialise.claiming import Claim, claimed
 from sinergi_consumers.materialise.halts import Halts
 from sinergi_consumers.materialise.loaded_agreements import LoadedAgreements
 from sinergi_consumers.materialise.pauses import Pauses
 from sinergi_consumers.materialise.position_check import PositionCheck
-from sinergi_consumers.materialise.store import Claim, ReadyBatch, Stored
+from sinergi_consumers.materialise.ready_batches import ClaimedBatch, ReadyBatches, decoded
+from sinergi_consumers.materialise.store import Outcome, Stored
 from sinergi_consumers.materialise.work_report import WorkReport
 from sinergi_schemas import errors
 from sinergi_schemas.garbage import collect_rarely, leave_loaded_objects
@@ -69,7 +69,6 @@ _MOST_CLAIMS = 500
 _CLAIM_SECONDS = 0.5
 
 ReadingError = errors.TopicHalted | errors.Unavailable
-Outcome = Stored | errors.PositionLost | errors.Unavailable
 
 
 class Materialiser:
@@ -122,7 +121,7 @@ class Materialiser:
                     out_of_range = self._poll(storing)  # 1 and 2, part by part
                     self._unclaim(out_of_range)
                     batches, failed = self._verified()  # 2
-                    ready = [self._decode(*each) for each in batches]  # 3
+                    ready = decoded(batches, self._loaded.decoders)  # 3
                     self._finish_storing(storing)  # 6 and 7, for the batch before
                     # From here on nothing is being stored, and the sink is used here alone.
                     with self._report.left_for_later("halt not cleared yet"):
@@ -194,13 +193,13 @@ class Materialiser:
 
     def _verified(
         self,
-    ) -> tuple[list[tuple[Claim, VerifiedBatch]], dict[TopicPartition, ReadingError]]:
+    ) -> tuple[list[ClaimedBatch], dict[TopicPartition, ReadingError]]:
         """The batches that a checkpoint covers, and the topic-partitions that cannot be read on.
 
         The verified leaves before a fault are returned first, and the error in the next round.
         """
         failed: dict[TopicPartition, ReadingError] = {}
-        batches: list[tuple[Claim, VerifiedBatch]] = []
+        batches: list[ClaimedBatch] = []
         for tp, claim in self._active_claims().items():
             try:
                 batch = self._verified_batch(claim)
@@ -208,7 +207,7 @@ class Materialiser:
                 failed[tp] = why
             else:
                 if batch:
-                    batches.append((claim, batch))
+                    batches.append(ClaimedBatch(claim, batch))
         return batches, failed
 
     def _verified_batch(self, claim: Claim) -> VerifiedBatch | None:
@@ -247,18 +246,14 @@ class Materialiser:
         active = self._assignment.active
         return {tp: claim for tp, claim in self._claims.items() if tp in active}
 
-    def _decode(self, claim: Claim, batch: VerifiedBatch) -> ReadyBatch:
-        decoder = self._loaded.decoders.of(batch.topic.event_type)
-        return ReadyBatch(claim, batch, DecodedParts(decoder, batch))
-
     def _start_storing(
-        self, database: ThreadPoolExecutor, ready: Sequence[ReadyBatch]
+        self, database: ThreadPoolExecutor, ready: Sequence[ReadyBatches]
     ) -> Future[list[Outcome]] | None:
         """Hand batches to the other thread, if their claims are still valid."""
-        claimed = [each for each in ready if self._claims.get(each.claim.tp) is each.claim]
-        if not claimed:
+        valid = [some for each in ready if (some := each.under(self._claims)).claimed]
+        if not valid:
             return None
-        return database.submit(lambda: [self._store.store(each) for each in claimed])
+        return database.submit(lambda: [done for each in valid for done in self._store.store(each)])
 
     def _finish_storing(self, storing: Future[list[Outcome]] | None) -> None:
         """Wait until the batch before is stored, and publish its receipts."""
@@ -268,7 +263,8 @@ class Materialiser:
                 self._assignment.keep_alive()
             for outcome in storing.result():
                 if isinstance(outcome, Stored):
-                    outcome.work.claim.positions = outcome.positions
+                    claim = outcome.work.claim
+                    claim.positions, claim.was_refused = outcome.positions, outcome.was_refused
                     stored.append(outcome)
                 elif isinstance(outcome, errors.PositionLost):
                     self._drop_claim(outcome)

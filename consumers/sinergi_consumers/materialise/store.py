@@ -1,13 +1,14 @@
-"""Steps 4 to 6 of the materialiser: store a decoded batch in the database, in one transaction."""
+"""Steps 4 to 6 of the materialiser: store decoded batches in the database, in one transaction."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
-from sinergi_consumers.quarantine.batch_merge import DecodedLeaves, merge_batch
+from sinergi_consumers.quarantine.batch_merge import merge_batches
 from sinergi_consumers.sinks.protocol import Receipt
 from sinergi_schemas import errors
 from sinergi_schemas.backoff import Backoff
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from threading import Event
 
-    from sinergi_consumers.decode.decoder import DecodedParts, RefusedEvent
+    from sinergi_consumers.decode.batches import RefusedEvent
+    from sinergi_consumers.materialise.ready_batches import ClaimedBatch, ReadyBatches
     from sinergi_consumers.projections.projection import Projection
-    from sinergi_consumers.reading.partition import Partition, VerifiedBatch
-    from sinergi_consumers.reading.position import Position, TopicIncarnation
-    from sinergi_consumers.reading.start import Start
+    from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_consumers.reading.position import Position
     from sinergi_consumers.sinks.protocol import Sink
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.observer import Observer
@@ -37,63 +38,21 @@ _log = structlog.get_logger(__name__)
 _PAUSE_SECONDS = (0.1, 2.0)
 
 
-@dataclass(slots=True)
-class Claim:
-    """A topic-partition that this worker may write: its reader, and the position of each
-    projection.
-
-    Attributes:
-        incarnation: which incarnation of the topic is read, on which cluster.
-        start: the offset from which it is read.
-        is_faultless: it was read on, or to its end, without a fault.
-    """
-
-    tp: TopicPartition
-    partition: Partition
-    positions: Mapping[str, Position]
-    incarnation: TopicIncarnation
-    start: Start
-    is_faultless: bool = False
-
-    def next_batch(self) -> VerifiedBatch | None:
-        """The messages of the topic-partition that are verified by now.
-
-        Raises:
-            OffsetGone: its next leaf was deleted, and it did not come again at a later offset.
-            SealBroken: the messages are not what the topic's owner sealed.
-        """
-        partition, is_deleted = self.partition, self.start.is_deleted and not self.is_faultless
-        try:
-            batch = partition.next_batch()
-        except errors.SealGap:
-            if not is_deleted:
-                raise
-            raise self._gone from None
-        if is_deleted and partition.is_ended and not batch:
-            raise self._gone
-        return batch
-
-    @property
-    def _gone(self) -> errors.OffsetGone:
-        return errors.OffsetGone(*self.tp, self.partition.size)
-
-
-@dataclass(frozen=True, slots=True)
-class ReadyBatch:
-    """A decoded batch, with the claim under which it was read."""
-
-    claim: Claim
-    batch: VerifiedBatch
-    parts: DecodedParts
-
-
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A batch that is stored: the positions after it, and its receipt."""
+    """A batch that is stored: the positions after it, and its receipt.
 
-    work: ReadyBatch
+    Attributes:
+        was_refused: whether a projection or its tables have refused events of it.
+    """
+
+    work: ClaimedBatch
     positions: Mapping[str, Position]
     receipt: Receipt
+    was_refused: bool
+
+
+Outcome = Stored | errors.PositionLost | errors.Unavailable
 
 
 class Store:
@@ -123,14 +82,14 @@ class Store:
         self._stopping = stopping
         self._backoff = Backoff(*_PAUSE_SECONDS)
 
-    def store(self, work: ReadyBatch) -> Stored | errors.PositionLost | errors.Unavailable:
-        """Store a batch, and wait for the database as long as it takes.
+    def store(self, ready: ReadyBatches) -> Sequence[Outcome]:
+        """Store batches together, and wait for the database as long as it takes.
 
         If the connection breaks during a commit, nobody knows whether it took place. The second
-        attempt then finds the position moved, and the topic-partition is read again from there.
+        attempt then finds the positions moved, and the topic-partitions are read again from there.
 
         Returns:
-            What is stored; or that another worker has the topic-partition; or, if the process is to
+            What is stored; which topic-partitions another worker has; or, if the process is to
             end, why the database is unavailable.
 
         Raises:
@@ -139,39 +98,51 @@ class Store:
         while True:
             began = self._clock.monotonic()
             try:
-                stored: Stored | errors.PositionLost = self._transact(work)
-            except errors.PositionLost as lost:
-                stored = lost
-                self.observer.failed(lost)
+                outcomes = self._transact(ready)
             except errors.Unavailable as away:
                 self.observer.failed(away)
                 self.observer.entered(WorkState.WAITING, away)
                 self.observer.turned(self._backoff.pause)
                 if self._stopping.is_set():
-                    return away
+                    return [away]
                 self._backoff.wait(away, self._stopping)
                 continue
             self._backoff.reset()
             self.observer.entered(WorkState.WORKING)
-            if isinstance(stored, Stored):
-                leaves = {work.batch.topic.name: work.batch.end - work.batch.start}
-                seconds = self._clock.monotonic() - began
-                self.observer.finished(WorkStep.STORE, seconds, leaves)
-            return stored
+            self._observe(outcomes, self._clock.monotonic() - began)
+            return outcomes
 
-    def _transact(self, work: ReadyBatch) -> Stored:
-        batch, claim = work.batch, work.claim
-        receipt = self._receipt(batch)
-        decoded = DecodedLeaves(batch, work.parts, claim.positions, claim.incarnation)
+    def _transact(self, ready: ReadyBatches) -> Sequence[Outcome]:
+        receipts = {each.claim.tp: self._receipt(each.batch) for each in ready.claimed}
+        placed, observer = [each.placed for each in ready.claimed], self.observer
         with self.sink.transaction() as transaction:
             # 4. advance the positions, if they are still this worker's
             # 5. merge rows, write quarantine rows …
-            merged = merge_batch(transaction, self.projections, decoded, self.observer.turned)
-            # 5. … and the receipt
-            transaction.store_receipt(receipt)
+            merged = merge_batches(
+                transaction, self.projections, placed, ready.parts.of, observer.turned
+            )
+            # 5. … and the receipts
+            transaction.store_receipts([receipts[tp] for tp in merged.positions])
         # 6. the commit has taken place
-        _log_quarantined(batch, merged.quarantined)
-        return Stored(work, merged.positions, receipt)
+        _log_quarantined(merged.quarantined)
+        stored = [
+            Stored(each, merged.positions[tp], receipts[tp], tp in merged.refused)
+            for each in ready.claimed
+            if (tp := each.claim.tp) in merged.positions
+        ]
+        return [*merged.lost, *stored]
+
+    def _observe(self, outcomes: Sequence[Outcome], seconds: float) -> None:
+        """Tell the observer what is stored, and what is lost."""
+        leaves: Counter[str] = Counter()
+        for each in outcomes:
+            if isinstance(each, Stored):
+                batch = each.work.batch
+                leaves[batch.topic.name] += batch.end - batch.start
+            else:
+                self.observer.failed(each)
+        if leaves:
+            self.observer.finished(WorkStep.STORE, seconds, leaves)
 
     def _receipt(self, batch: VerifiedBatch) -> Receipt:
         """The receipt of a batch: every projection is at its end, or beyond it."""
@@ -180,18 +151,18 @@ class Store:
         return Receipt(batch.topic.name, batch.partition, batch.end, note, now)
 
 
-def _log_quarantined(
-    batch: VerifiedBatch, quarantined: Sequence[tuple[Projection, RefusedEvent]]
-) -> None:
-    """Log what was quarantined, a line for each projection and reason; the table has each event."""
-    by_reason: dict[tuple[str, str], list[RefusedEvent]] = {}
+def _log_quarantined(quarantined: Sequence[tuple[Projection, RefusedEvent]]) -> None:
+    """Log what was quarantined, a line for each place, projection and reason; the table has each
+    event.
+    """
+    by_reason: dict[tuple[TopicPartition, str, str], list[RefusedEvent]] = {}
     for projection, refused in quarantined:
-        by_reason.setdefault((projection.name, refused.reason), []).append(refused)
-    for (name, reason), those in by_reason.items():
+        by_reason.setdefault((refused.tp, projection.name, refused.reason), []).append(refused)
+    for (tp, name, reason), those in by_reason.items():
         _log.warning(
             "events quarantined",
-            topic=batch.topic.name,
-            partition=batch.partition,
+            topic=tp.topic,
+            partition=tp.partition,
             projection=name,
             reason=reason,
             events=len(those),

@@ -1,4 +1,4 @@
-"""Merges one verified batch into every projection that does not have it yet, in one transaction.
+"""Merges verified batches into every projection that does not have them yet, in one transaction.
 
 The materialiser and a replay into a database both use it, so both make the same rows.
 """
@@ -8,88 +8,125 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.quarantine.isolate import merge_and_quarantine
+from sinergi_consumers.sinks.protocol import Move
+from sinergi_schemas import errors
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sinergi_consumers.decode.decoder import DecodedBatch, RefusedEvent
+    from sinergi_consumers.decode.batches import DecodedBatch, RefusedEvent
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_consumers.reading.position import Position, TopicIncarnation
     from sinergi_consumers.sinks.protocol import Transaction
 
 
-class DecodedLeaves(NamedTuple):
-    """A batch that is decoded, and where it is merged.
+class PlacedBatch(NamedTuple):
+    """A batch, and from where it was read to where.
 
     Attributes:
-        parts: of the batch, in the order of its leaves.
         positions: of each projection before the batch, by its name.
         incarnation: of the topic from which the batch was read.
     """
 
     batch: VerifiedBatch
-    parts: Iterable[DecodedBatch]
     positions: Mapping[str, Position]
     incarnation: TopicIncarnation
 
+    @property
+    def tp(self) -> TopicPartition:
+        """The topic-partition of the batch."""
+        return TopicPartition(self.batch.topic.name, self.batch.partition)
 
-class MergedBatch(NamedTuple):
-    """What the merge of a batch has done.
+    def moves(self, projections: Sequence[Projection]) -> list[Move]:
+        """The positions that the batch moves, of the projections that lack some of it."""
+        found = {each.name: self.positions.get(each.name) for each in projections}
+        return [
+            Move(name, position, self.batch, self.incarnation)
+            for name, position in found.items()
+            if position and position.frontier.size < self.batch.end
+        ]
+
+
+class MergedBatches(NamedTuple):
+    """What the merge of batches has done.
 
     Attributes:
-        positions: of each projection after the batch, by its name.
+        positions: of each projection after its batch, by topic-partition and name. A batch that is
+            lost has none.
         quarantined: the events that went to quarantine, each with the projection that lacks it.
+        refused: the topic-partitions of those that a projection or its tables refused.
+        lost: why batches were not merged.
     """
 
-    positions: Mapping[str, Position]
+    positions: Mapping[TopicPartition, Mapping[str, Position]]
     quarantined: Sequence[tuple[Projection, RefusedEvent]]
+    refused: frozenset[TopicPartition]
+    lost: Sequence[errors.PositionLost]
 
 
-def merge_batch(
+def merge_batches(
     transaction: Transaction,
     projections: Sequence[Projection],
-    decoded: DecodedLeaves,
+    placed: Sequence[PlacedBatch],
+    decoded: Callable[[Sequence[VerifiedBatch]], Iterable[DecodedBatch]],
     before_part: Callable[[], None] = lambda: None,
     prepared: Callable[[Projection, DecodedBatch], DecodedBatch] = lambda _, part: part,
-) -> MergedBatch:
+) -> MergedBatches:
     """Advance the positions, merge the rows, and store quarantine rows and checkpoints.
+
+    A batch of which a position is no longer its worker's is left out, as a whole.
 
     Args:
         transaction: it is left open; nothing is visible before its commit.
         projections: those of the database.
-        decoded: the batch.
+        placed: batches of one event type, each of another topic-partition.
+        decoded: returns the events of some of the batches.
         before_part: called before each part is merged.
         prepared: what of a part a projection shall merge and what it shall quarantine.
 
     Raises:
-        PositionLost: another worker has claimed the topic-partition.
         Unavailable, DatabaseBroken: see `isolate.merge_or_isolate`.
     """
-    batch, positions = decoded.batch, dict(decoded.positions)
-    due: list[tuple[Projection, int]] = []
+    moves = {each.tp: each.moves(projections) for each in placed}
+    lost = {each.tp: each for each in transaction.lock_positions([*_all(moves.values())])}
+    held = [each for each in placed if each.tp not in lost]
+    due = [*_all(moves[each.tp] for each in held)]
+    transaction.advance(due)
     quarantined: list[tuple[Projection, RefusedEvent]] = []
-    for each in projections:
-        position = positions.get(each.name)
-        if position and position.frontier.size < batch.end:
-            positions[each.name] = transaction.advance(each, batch, position, decoded.incarnation)
-            due.append((each, position.frontier.size))
-    for part in decoded.parts:
-        transaction.keep_alive()
+    refused: set[TopicPartition] = set()
+    for part in decoded([each.batch for each in held]) if held else ():
         before_part()
-        for each, since in due:
-            new = prepared(each, _since(since, batch, part))
-            refused = merge_and_quarantine(transaction, each, batch, new)
-            quarantined += [(each, one) for one in refused]
-    transaction.store_checkpoints(batch)
-    return MergedBatch(positions, quarantined)
+        for projection in projections:
+            transaction.keep_alive()
+            lacking = [each for each in due if each.projection == projection.name]
+            if not lacking:
+                continue
+            new = prepared(projection, _lacked(part, lacking, len(held)))
+            batches = [each.batch for each in lacking]
+            refused_here = merge_and_quarantine(transaction, projection, batches, new)
+            refused |= {each.tp for each in refused_here}
+            quarantined += [(projection, each) for each in (*new.refused, *refused_here)]
+    transaction.store_checkpoints([each.batch for each in held])
+    after = {each.tp: {**each.positions} for each in held}
+    for each in due:
+        after[each.tp][each.projection] = each.after
+    why = [errors.PositionLost(each.projection, *tp) for tp, each in lost.items()]
+    return MergedBatches(after, quarantined, frozenset(refused), why)
 
 
-def _since(leaf: int, batch: VerifiedBatch, part: DecodedBatch) -> DecodedBatch:
+def _all(moves: Iterable[Sequence[Move]]) -> Iterable[Move]:
+    return (move for each in moves for move in each)
+
+
+def _lacked(part: DecodedBatch, lacking: Sequence[Move], batches: int) -> DecodedBatch:
     """The events of a part that a projection does not have yet.
 
-    A projection that was added later may start in the middle of the batch.
+    A projection that was added later may start in the middle of a batch, or have all of it.
     """
-    if leaf <= batch.start:
+    if len(lacking) == batches and all(each.lacks_whole_batch for each in lacking):
         return part
-    return part.between(leaf, batch.end)
+    return part.joined(
+        [part.of(each.tp).between(each.position.frontier.size, each.batch.end) for each in lacking]
+    )

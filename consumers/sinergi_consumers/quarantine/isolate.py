@@ -1,5 +1,8 @@
 """Merge events, and isolate those that are refused, so that one bad event does not block others.
 
+If events of several topic-partitions are refused together, they are merged again in halves, until
+those that are refused are of one topic-partition.
+
 If a projection or the database refuses a frame of events, it first finds the events that are
 refused even without the others: the projection fails on them, or the database refuses one of their
 rows. Then the other events are merged together. If that is refused as well, because of a unique or
@@ -16,13 +19,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
-from sinergi_consumers.decode.decoder import RefusedEvent
+from sinergi_consumers.decode.batches import RefusedEvent
 from sinergi_schemas import errors
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from sinergi_consumers.decode.decoder import DecodedBatch
+    from sinergi_consumers.decode.batches import DecodedBatch
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import Leaves
     from sinergi_consumers.sinks.protocol import Transaction
@@ -36,29 +40,60 @@ _CONFLICT = "another event has this revision of the record already; the first le
 
 
 def merge_and_quarantine(
-    transaction: Transaction, projection: Projection, leaves: Leaves, decoded: DecodedBatch
+    transaction: Transaction,
+    projection: Projection,
+    leaves: Sequence[Leaves],
+    decoded: DecodedBatch,
 ) -> list[RefusedEvent]:
     """Merge decoded events into a projection's tables, and quarantine those that are refused.
 
+    Args:
+        transaction: of the sink.
+        projection: makes the rows.
+        leaves: the batches of the events, each of another topic-partition.
+        decoded: the events.
+
     Returns:
-        The events that went to quarantine.
+        The events that the projection or its tables refused. Those that could not be decoded went
+        to quarantine with them.
 
     Raises:
         Unavailable, DatabaseBroken: see `merge_or_isolate`.
     """
-    refused = [
-        *decoded.refused,
-        *merge_or_isolate(transaction, projection, leaves, decoded.events),
-    ]
-    if refused:
-        transaction.quarantine(projection, leaves, refused)
+    refused = [*merge_or_halve(transaction, projection, leaves, decoded.events)]
+    by_place: dict[TopicPartition, list[RefusedEvent]] = {}
+    for each in (*decoded.refused, *refused):
+        by_place.setdefault(each.tp, []).append(each)
+    for tp, those in sorted(by_place.items()):
+        transaction.quarantine(projection, tp, those)
     return refused
+
+
+def merge_or_halve(
+    transaction: Transaction,
+    projection: Projection,
+    leaves: Sequence[Leaves],
+    events: pl.DataFrame,
+) -> Iterator[RefusedEvent]:
+    """As `merge_or_isolate`, for events of several topic-partitions."""
+    if len(leaves) == 1:
+        yield from merge_or_isolate(transaction, projection, leaves[0], events)
+        return
+    outcome = [] if events.is_empty() else _attempt(transaction, projection, events)
+    if isinstance(outcome, _Refusal) or outcome:
+        # To merge again what was merged already changes nothing.
+        middle = len(leaves) // 2
+        for some in (leaves[:middle], leaves[middle:]):
+            yield from merge_or_halve(transaction, projection, some, _of(some, events))
 
 
 def merge_or_isolate(
     transaction: Transaction, projection: Projection, leaves: Leaves, events: pl.DataFrame
 ) -> Iterator[RefusedEvent]:
-    """Merge events into a projection's tables. Yields the refused events with the reason.
+    """Merge events of one topic-partition into a projection's tables.
+
+    Yields:
+        The refused events with the reason.
 
     Raises:
         Unavailable: the database does not answer; no event is the cause.
@@ -84,12 +119,23 @@ def _attempt(
     transaction: Transaction, projection: Projection, events: pl.DataFrame
 ) -> Sequence[int] | _Refusal:
     """Merge all events or none. Returns the leaves with a revision conflict, or the refusal."""
+    transaction.keep_alive()
     try:
         rows = _rows(projection, events)
         with transaction.savepoint():
             return transaction.merge(projection, rows)
     except (errors.RowsRefused, errors.ProjectionFailed) as why:
         return why
+
+
+def _of(leaves: Sequence[Leaves], events: pl.DataFrame) -> pl.DataFrame:
+    """The events of some topic-partitions."""
+    places = pl.DataFrame(
+        [(each.topic.name, each.partition) for each in leaves],
+        {"topic": pl.String, "partition": pl.Int32},
+        orient="row",
+    )
+    return events.join(places, on=places.columns, how="semi", maintain_order="left")
 
 
 def _refused_alone(
@@ -231,10 +277,11 @@ def _refused_events(
     if not refused:
         return
     found = events.filter(pl.col(_INDEX).is_in([*refused]))
+    tp = TopicPartition(leaves.topic.name, leaves.partition)
     for index, revision in found.select(_INDEX, "revision").iter_rows():
         why = refused[index]
         reason, detail = ("revision-conflict", _CONFLICT) if why is None else _reason(why)
-        yield RefusedEvent(leaves.message(index), reason, detail, revision)
+        yield RefusedEvent(tp, leaves.message(index), reason, detail, revision)
 
 
 def _reason(why: _Refusal) -> tuple[str, str]:

@@ -20,7 +20,8 @@ from sinergi_schemas import errors
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sinergi_consumers.decode.decoder import Decoders, RefusedEvent
+    from sinergi_consumers.decode.batches import RefusedEvent
+    from sinergi_consumers.decode.decoder import Decoders
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.quarantine.leaf_reading import LeafReading
     from sinergi_consumers.sinks.protocol import EventWithoutBytes, QuarantineKey, Sink
@@ -194,7 +195,7 @@ class QuarantineRetry:
                     left = [each for each in part.refused if each.reason != NOT_AGREED]
                     part = replace(part, refused=left)  # noqa: PLW2901 - the rest of the part
                 refused |= _reasons(
-                    merge_and_quarantine(transaction, projection, quarantined, part)
+                    merge_and_quarantine(transaction, projection, [quarantined], part)
                 )
             outcomes = [
                 RetryOutcome(each, *_result(each, found, refused, away)) for each in entries

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from sinergi_consumers.reading.position import Position
+from sinergi_schemas.topics import TopicPartition
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
@@ -12,14 +15,13 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from sinergi_consumers.decode.decoder import RefusedEvent
+    from sinergi_consumers.decode.batches import RefusedEvent
     from sinergi_consumers.projections.projection import Projection
-    from sinergi_consumers.reading.partition import Leaves, VerifiedBatch
-    from sinergi_consumers.reading.position import Position, TopicIncarnation
+    from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_consumers.reading.position import TopicIncarnation
     from sinergi_schemas.errors import RowsRefused, TopicHalted
     from sinergi_schemas.message import Message
     from sinergi_schemas.seal.skipped import SkippedMessages
-    from sinergi_schemas.topics import TopicPartition
 
 
 class PositionKey(NamedTuple):
@@ -61,6 +63,36 @@ class Decision(NamedTuple):
     why: str
 
 
+class Move(NamedTuple):
+    """The move of a projection's position to the end of a batch.
+
+    Attributes:
+        position: before it.
+        incarnation: of the topic from which the batch was read.
+    """
+
+    projection: str
+    position: Position
+    batch: VerifiedBatch
+    incarnation: TopicIncarnation
+
+    @property
+    def tp(self) -> TopicPartition:
+        """The topic-partition of the batch."""
+        return TopicPartition(self.batch.topic.name, self.batch.partition)
+
+    @property
+    def lacks_whole_batch(self) -> bool:
+        """Whether the projection lacks the whole batch."""
+        return self.position.frontier.size <= self.batch.start
+
+    @property
+    def after(self) -> Position:
+        """The position at the end of the batch."""
+        batch, epoch = self.batch, self.position.epoch
+        return Position(batch.frontier, epoch, self.incarnation, batch.next_offset)
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """A cosigned checkpoint of one partition."""
@@ -75,18 +107,16 @@ class Receipt:
 class Transaction(Protocol):
     """One transaction of a sink. All changes of a batch become visible together, or none."""
 
-    def advance(
-        self,
-        projection: Projection,
-        batch: VerifiedBatch,
-        position: Position,
-        incarnation: TopicIncarnation,
-    ) -> Position:
-        """Move a projection's position to the end of the batch, and lock its row until the commit.
+    def lock_positions(self, moves: Sequence[Move]) -> Sequence[Move]:
+        """Lock the rows of positions until the commit.
 
-        Raises:
-            PositionLost: the row is no longer at `position`, or another worker has claimed it.
+        Returns:
+            Those whose row is no longer at `position`, or that another worker has claimed.
         """
+        ...
+
+    def advance(self, moves: Sequence[Move]) -> None:
+        """Move positions, whose rows are locked, to the ends of their batches."""
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:
@@ -138,9 +168,10 @@ class Transaction(Protocol):
         ...
 
     def quarantine(
-        self, projection: Projection, leaves: Leaves, refused: Sequence[RefusedEvent]
+        self, projection: Projection, tp: TopicPartition, refused: Sequence[RefusedEvent]
     ) -> None:
-        """Store events that could not become rows of a projection, or update their rows.
+        """Store events of a topic-partition that could not become rows of a projection, or update
+        their rows.
 
         If the owner of the topic has used up its quota, or the event is larger than the contract
         allows, key and datum are not stored. An event becomes superseded at once if the table has a
@@ -171,12 +202,12 @@ class Transaction(Protocol):
         """Store who retried these entries, why, and the results."""
         ...
 
-    def store_checkpoints(self, batch: VerifiedBatch) -> None:
-        """Store every checkpoint of the batch."""
+    def store_checkpoints(self, batches: Sequence[VerifiedBatch]) -> None:
+        """Store every checkpoint of some batches."""
         ...
 
-    def store_receipt(self, receipt: Receipt) -> None:
-        """Store a receipt, which is published after the commit.
+    def store_receipts(self, receipts: Sequence[Receipt]) -> None:
+        """Store receipts, which are published after the commit.
 
         One of a smaller tree than an earlier one is not stored, as when a topic is read again for a
         new projection. So the first receipt that covers a leaf is that of the smallest size above

@@ -18,12 +18,14 @@ import pytest
 import sqlalchemy as sa
 
 from sinergi_consumers.decode.decoder import DecodedParts, Decoder
-from sinergi_consumers.materialise.store import Claim, ReadyBatch, Store, Stored
+from sinergi_consumers.materialise.claiming import Claim
+from sinergi_consumers.materialise.ready_batches import ClaimedBatch, ReadyBatches
+from sinergi_consumers.materialise.store import Store, Stored
 from sinergi_consumers.projections.projection import current, history, projection
 from sinergi_consumers.reading.partition import Partition
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_consumers.reading.start import Start
-from sinergi_consumers.sinks.protocol import Receipt
+from sinergi_consumers.sinks.protocol import Move, Receipt
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
@@ -35,6 +37,7 @@ from sinergi_schemas.topics import Topic, TopicPartition
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sinergi_consumers.materialise.store import Outcome
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_consumers.sinks.protocol import Sink
@@ -89,7 +92,7 @@ def transfer(record_id: str, revision: int = 1, **changes: Any) -> Transfer:
     return Transfer.model_validate(document | changes)
 
 
-def events_of(work: ReadyBatch) -> pl.DataFrame:
+def events_of(work: ReadyBatches) -> pl.DataFrame:
     """All events of a batch in one frame."""
     return pl.concat([each.events for each in work.parts])
 
@@ -129,23 +132,24 @@ class Worker:
         self.claim = Claim(tp, partition, positions, PLACE, start)
         return self.claim
 
-    def work(self, events: Sequence[Event]) -> ReadyBatch:
+    def work(self, events: Sequence[Event]) -> ReadyBatches:
         """Write events to the tape, and return the batch that the loop would store."""
         return self.received(self._tape.write(events))
 
-    def received(self, messages: Sequence[TapeMessage]) -> ReadyBatch:
+    def received(self, messages: Sequence[TapeMessage]) -> ReadyBatches:
         """The batch of some messages of the tape; a checkpoint must cover the last one."""
         batch = self.claim.partition.receive(messages)
         assert batch is not None
         return self.ready(batch)
 
-    def ready(self, batch: VerifiedBatch) -> ReadyBatch:
+    def ready(self, batch: VerifiedBatch) -> ReadyBatches:
         """The decoded batch of verified leaves."""
-        return ReadyBatch(self.claim, batch, DecodedParts(self._decoder, batch))
+        parts = DecodedParts(self._decoder, batch)
+        return ReadyBatches([ClaimedBatch(self.claim, batch)], parts)
 
-    def store(self, work: ReadyBatch) -> Stored | errors.PositionLost | errors.Unavailable:
+    def store(self, work: ReadyBatches) -> Outcome:
         """Store a batch and update the positions of the claim, as the loop does."""
-        outcome = self._store.store(work)
+        (outcome,) = self._store.store(work)
         if isinstance(outcome, Stored):
             self.claim.positions = outcome.positions
         return outcome
@@ -187,7 +191,7 @@ class SinkContract:
         work = worker.work([transfer("P/1")])
         position = worker.claim.positions[CURRENT.name]
         with suppress(ZeroDivisionError), worker.sink.transaction() as transaction:
-            transaction.advance(CURRENT, work.batch, position, PLACE)
+            transaction.advance([Move(CURRENT.name, position, work.claimed[0].batch, PLACE)])
             transaction.merge(CURRENT, CURRENT.rows(events_of(work)))
             raise ZeroDivisionError
         assert rows("SELECT * FROM sinergi.transfer") == []
@@ -207,7 +211,7 @@ class SinkContract:
         work = worker.work([transfer("P/1")])
         before = dict(worker.claim.positions)
         worker.store(work)
-        work.claim.positions = before
+        worker.claim.positions = before
         assert isinstance(worker.store(work), errors.PositionLost)
         assert rows("SELECT count(*) FROM sinergi.transfer_history") == [(1,)]
 
@@ -328,12 +332,10 @@ class SinkContract:
         worker.store(worker.work([transfer("P/1"), transfer("P/2")]))
         ((note, signed_at),) = rows("SELECT note, signed_at FROM sinergi_consumer.receipt")
         with worker.sink.transaction() as transaction:
+            topic, number = worker.claim.tp
             for size in (1, 2):
-                transaction.store_receipt(
-                    Receipt(
-                        worker.claim.tp.topic, worker.claim.tp.partition, size, note, SYSTEM.now()
-                    )
-                )
+                receipt = Receipt(topic, number, size, note, SYSTEM.now())
+                transaction.store_receipts([receipt])
         assert rows("SELECT size, signed_at FROM sinergi_consumer.receipt") == [(2, signed_at)]
 
     def test_unusual_text_is_stored_unchanged(self, worker: Worker, rows: Any) -> None:

@@ -25,7 +25,6 @@ from sinergi_consumers.sinks.postgresql.table_structure import (
     declared,
 )
 from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
     import psycopg
     import sqlalchemy as sa
 
-    from sinergi_consumers.decode.decoder import RefusedEvent
+    from sinergi_consumers.decode.batches import RefusedEvent
     from sinergi_consumers.projections.projection import Projection
-    from sinergi_consumers.reading.partition import Leaves
     from sinergi_consumers.sinks.postgresql.table_structure import TableStructure
     from sinergi_schemas import errors
+    from sinergi_schemas.topics import TopicPartition
 
 REFUSALS = sql.Identifier("pg_temp", "sinergi_expected_refusal")
 
@@ -138,10 +137,9 @@ class ExpectedTransaction(PostgresqlTransaction):
         )
 
     def quarantine(
-        self, projection: Projection, leaves: Leaves, refused: Sequence[RefusedEvent]
+        self, projection: Projection, tp: TopicPartition, refused: Sequence[RefusedEvent]
     ) -> None:
         """Remember the events that could not become rows of a projection."""
-        tp = TopicPartition(leaves.topic.name, leaves.partition)
         columns = zip(*map(refused_columns, refused), strict=True)
         self._connection.execute(_REFUSE, [projection.name, *tp, *map(list, columns)])
 

@@ -35,8 +35,8 @@ ROWS_IN_ONE_PART = 4_000
 
 # `xmax` distinguishes updated from inserted rows. Only updated records have children to replace.
 _MAKE_WINNER = sql.SQL(
-    "CREATE TEMPORARY TABLE {} (agency text, record_id text, leaf_index bigint, replaced boolean)"
-    " {}"
+    "CREATE TEMPORARY TABLE {} (agency text, record_id text, topic text, partition integer,"
+    " leaf_index bigint, replaced boolean) {}"
 )
 ANY_REPLACED = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE replaced)").format(WINNER)
 
@@ -107,7 +107,8 @@ class Merge:
             return insert
         return sql.SQL(
             "WITH written AS ({}"
-            " RETURNING stored.agency, stored.record_id, stored.leaf_index, stored.xmax <> 0)"
+            " RETURNING stored.agency, stored.record_id, stored.topic, stored.partition,"
+            " stored.leaf_index, stored.xmax <> 0)"
             " INSERT INTO {} SELECT * FROM written"
         ).format(insert, WINNER)
 
@@ -213,10 +214,11 @@ class Merge:
         ).format(real=self.target(child), winner=WINNER)
 
     def insert_children(self, child: sa.Table) -> sql.Composed:
-        """Insert the child rows of winning revisions. A batch has rows of one partition."""
+        """Insert the child rows of winning revisions."""
         return sql.SQL(
             "INSERT INTO {} ({columns}) SELECT {columns} FROM {} AS arrived"
-            " WHERE EXISTS (SELECT FROM {} AS winner WHERE winner.leaf_index = arrived.leaf_index)"
+            " WHERE EXISTS (SELECT FROM {} AS winner WHERE winner.leaf_index = arrived.leaf_index"
+            " AND winner.partition = arrived.partition AND winner.topic = arrived.topic)"
         ).format(self.target(child), incoming(child), WINNER, columns=columns(child))
 
     @cached_property

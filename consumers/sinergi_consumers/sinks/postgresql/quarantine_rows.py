@@ -13,17 +13,16 @@ from uuid import UUID
 
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 from sinergi_schemas.message import Message
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import psycopg
 
-    from sinergi_consumers.decode.decoder import RefusedEvent
-    from sinergi_consumers.reading.partition import Leaves
+    from sinergi_consumers.decode.batches import RefusedEvent
     from sinergi_consumers.sinks.postgresql.merge import Merge
     from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
+    from sinergi_schemas.topics import TopicPartition
 
 LOCK_POSITION = (
     "SELECT tree_size FROM sinergi_consumer.position"
@@ -88,8 +87,8 @@ _ROW_BYTES = 200  # the same number as in the generated column `size`
 class QuarantineRows:
     """Quarantine in one transaction; see `sinergi_consumers.sinks.protocol.Transaction`.
 
-    The used bytes are summed once per transaction, and only if it has a refused event. Workers do
-    not wait for each other, so workers that quarantine events of one owner at the same time may
+    The used bytes are summed once per transaction and owner, and only for a refused event. Workers
+    do not wait for each other, so workers that quarantine events of one owner at the same time may
     exceed the quota by a batch each.
 
     Args:
@@ -100,18 +99,18 @@ class QuarantineRows:
     def __init__(self, connection: psycopg.Connection, quota: int) -> None:
         self._connection = connection
         self._quota = quota
-        self._unused: int | None = None
+        self._unused: dict[str, int] = {}
 
-    def store(self, merge: Merge, leaves: Leaves, refused: Sequence[RefusedEvent]) -> None:
+    def store(self, merge: Merge, tp: TopicPartition, refused: Sequence[RefusedEvent]) -> None:
         """Store events that could not become rows of a projection, or update their rows."""
-        name, tp = merge.projection.name, TopicPartition(leaves.topic.name, leaves.partition)
+        name = merge.projection.name
         found = {each.message.leaf_index: each for each in refused}
         columns = [*zip(*map(refused_columns, found.values()), strict=True)]
         self._connection.execute(_STORE, [name, *tp, *map(list, columns)])
         kept = {at: each.message for at, each in found.items() if each.may_keep}
         self._store_datums(tp, kept)
         records = {_record_id(each.message.key) for each in found.values()} - {None}
-        self._connection.execute(merge.supersede, [leaves.topic.agency, [*records], *tp])
+        self._connection.execute(merge.supersede, [tp.event_topic.agency, [*records], *tp])
 
     def _store_datums(self, tp: TopicPartition, found: Mapping[int, Message]) -> None:
         """Store key and datum within the quota, unless another projection has stored them."""
@@ -123,17 +122,17 @@ class QuarantineRows:
             key, datum = small[at].key, small[at].datum
             size = len(key) + len(datum) + _ROW_BYTES
             if size <= self._unused_bytes(owner):
-                self._unused = self._unused_bytes(owner) - size
+                self._unused[owner] = self._unused_bytes(owner) - size
                 chosen.append((key, datum, *tp, at))
         with self._connection.cursor() as cursor:
             cursor.executemany(_STORE_DATUM, chosen)
 
     def _unused_bytes(self, owner: str) -> int:
-        """The unused bytes of the quota of the owner. A transaction has events of one owner."""
-        if self._unused is None:
+        """The unused bytes of the quota of an owner."""
+        if owner not in self._unused:
             ((used,),) = self._connection.execute(_USED, [owner]).fetchall()
-            self._unused = self._quota - int(used)
-        return self._unused
+            self._unused[owner] = self._quota - int(used)
+        return self._unused[owner]
 
     def messages(
         self, projection: str, tp: TopicPartition, leaves: Sequence[int]

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from sinergi_consumers.projections.projection import ProjectionKind
-from sinergi_consumers.reading.position import Position, TopicIncarnation
 from sinergi_consumers.sinks.postgresql import merge, one_by_one, row_refusals
 from sinergi_consumers.sinks.postgresql.quarantine_rows import QuarantineRows
-from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import translate
 
@@ -22,13 +20,40 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from psycopg import sql
 
-    from sinergi_consumers.decode.decoder import RefusedEvent
+    from sinergi_consumers.decode.batches import RefusedEvent
     from sinergi_consumers.projections.projection import Projection
-    from sinergi_consumers.reading.partition import Leaves, VerifiedBatch
+    from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_consumers.sinks.postgresql.merge import Merge
-    from sinergi_consumers.sinks.protocol import Decision, QuarantineKey, Receipt
+    from sinergi_consumers.sinks.protocol import Decision, Move, QuarantineKey, Receipt
+    from sinergi_schemas import errors
     from sinergi_schemas.message import Message
     from sinergi_schemas.topics import TopicPartition
+
+# Rows are locked in the order of their keys, as a claim does: workers never wait for one another.
+_LOCK = """
+    SELECT moved.number FROM unnest(%s::text[], %s::text[], %s::integer[], %s::bigint[],
+        %s::bigint[]) WITH ORDINALITY AS moved
+        (projection, topic, partition, epoch, tree_size, number)
+    JOIN sinergi_consumer.position AS p USING (projection, topic, partition, epoch, tree_size)
+    ORDER BY p.projection, p.topic, p.partition FOR UPDATE OF p
+"""
+_ADVANCE = """
+    UPDATE sinergi_consumer.position AS p SET tree_size = moved.tree_size,
+        frontier = moved.frontier, cluster_id = moved.cluster_id, topic_id = moved.topic_id,
+        next_offset = moved.next_offset, moved_at = clock_timestamp()
+    FROM unnest(%s::text[], %s::text[], %s::integer[], %s::bigint[], %s::bytea[], %s::text[],
+        %s::text[], %s::bigint[]) AS moved
+        (projection, topic, partition, tree_size, frontier, cluster_id, topic_id, next_offset)
+    WHERE p.projection = moved.projection AND p.topic = moved.topic
+        AND p.partition = moved.partition
+"""
+_STORE_RECEIPTS = """
+    INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at)
+    SELECT * FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::text[], %s::timestamptz[])
+        AS signed (topic, partition, size, note, signed_at)
+    WHERE NOT EXISTS (SELECT FROM sinergi_consumer.receipt AS r WHERE r.topic = signed.topic
+        AND r.partition = signed.partition AND r.size >= signed.size)
+"""
 
 _MOST_LEFT = 2_000
 _IDLE_SECONDS = 2.0
@@ -48,35 +73,30 @@ class PostgresqlTransaction:
         self._left: int | None = None
         self._asked = SYSTEM.monotonic()
 
-    def advance(
-        self,
-        projection: Projection,
-        batch: VerifiedBatch,
-        position: Position,
-        incarnation: TopicIncarnation,
-    ) -> Position:
-        """Move a projection's position to the end of the batch, if its epoch is unchanged."""
-        moved = self._connection.execute(
-            "UPDATE sinergi_consumer.position SET tree_size = %s, frontier = %s, cluster_id = %s,"
-            " topic_id = %s, next_offset = %s, moved_at = clock_timestamp()"
-            " WHERE projection = %s AND topic = %s AND partition = %s"
-            " AND epoch = %s AND tree_size = %s",
+    def lock_positions(self, moves: Sequence[Move]) -> list[Move]:
+        """Lock the rows of positions, and return those that are no longer as they were read."""
+        rows = [
+            (each.projection, *each.tp, each.position.epoch, each.position.frontier.size)
+            for each in moves
+        ]
+        held = {number for (number,) in self._connection.execute(_LOCK, _columns(rows, 5))}
+        return [each for number, each in enumerate(moves, 1) if number not in held]
+
+    def advance(self, moves: Sequence[Move]) -> None:
+        """Move positions, whose rows are locked, to the ends of their batches."""
+        rows = [
             (
-                batch.end,
-                batch.frontier.to_bytes(),
-                incarnation.cluster_id,
-                incarnation.topic_id,
-                batch.next_offset,
-                projection.name,
-                batch.topic.name,
-                batch.partition,
-                position.epoch,
-                position.frontier.size,
-            ),
-        )
-        if moved.rowcount != 1:
-            raise errors.PositionLost(projection.name, batch.topic.name, batch.partition)
-        return Position(batch.frontier, position.epoch, incarnation, batch.next_offset)
+                each.projection,
+                *each.tp,
+                each.batch.end,
+                each.batch.frontier.to_bytes(),
+                each.incarnation.cluster_id,
+                each.incarnation.topic_id,
+                each.batch.next_offset,
+            )
+            for each in moves
+        ]
+        self._connection.execute(_ADVANCE, _columns(rows, 8))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -155,10 +175,10 @@ class PostgresqlTransaction:
         return found
 
     def quarantine(
-        self, projection: Projection, leaves: Leaves, refused: Sequence[RefusedEvent]
+        self, projection: Projection, tp: TopicPartition, refused: Sequence[RefusedEvent]
     ) -> None:
         """Store events that could not become rows of a projection, or update their rows."""
-        self._quarantine.store(self._merges[projection.name], leaves, refused)
+        self._quarantine.store(self._merges[projection.name], tp, refused)
 
     def quarantined(
         self, projection: Projection, tp: TopicPartition, leaves: Sequence[int]
@@ -176,28 +196,25 @@ class PostgresqlTransaction:
         """Store who retried these entries, why, and the results."""
         self._quarantine.record_decisions(outcomes, decision)
 
-    def store_checkpoints(self, batch: VerifiedBatch) -> None:
-        """Store every checkpoint of the batch."""
+    def store_checkpoints(self, batches: Sequence[VerifiedBatch]) -> None:
+        """Store every checkpoint of some batches."""
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO sinergi_consumer.checkpoint (topic, partition, size, root, note)"
                 " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, size) DO NOTHING",
                 [
                     (batch.topic.name, batch.partition, each.end, each.root, each.note)
+                    for batch in batches
                     for each in batch.checkpoints
                 ],
             )
 
-    def store_receipt(self, receipt: Receipt) -> None:
-        """Store a receipt, which is published after the commit."""
-        tree = (receipt.topic, receipt.partition, receipt.size)
-        self._connection.execute(
-            "INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at)"
-            " SELECT %s, %s, %s::bigint, %s, %s::timestamptz WHERE NOT EXISTS ("
-            "SELECT FROM sinergi_consumer.receipt AS r"
-            " WHERE r.topic = %s AND r.partition = %s AND r.size >= %s)",
-            (*tree, receipt.note, receipt.signed_at, *tree),
-        )
+    def store_receipts(self, receipts: Sequence[Receipt]) -> None:
+        """Store receipts, which are published after the commit."""
+        rows = [
+            (each.topic, each.partition, each.size, each.note, each.signed_at) for each in receipts
+        ]
+        self._connection.execute(_STORE_RECEIPTS, _columns(rows, 5))
 
     def _empty(self, table: sql.Identifier) -> None:
         self._connection.execute(merge.empty(table, again=self._left is not None))
@@ -215,3 +232,8 @@ class PostgresqlTransaction:
             for part in rows.iter_slices(merge.ROWS_IN_ONE_PART):
                 copy.write(merge.as_csv(table, part))
         return rows.height
+
+
+def _columns(rows: Sequence[Sequence[object]], count: int) -> list[list[object]]:
+    """Rows as columns, for arrays of the same length; without rows so many empty ones."""
+    return [[row[at] for row in rows] for at in range(count)]
