@@ -29,7 +29,7 @@ from sinergi_consumers.quarantine.retry import QuarantineRetry
 from sinergi_consumers.sinks.postgresql.merge import Merge, create_temporary_tables
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
-from sinergi_consumers.sinks.protocol import Decision, Move, QuarantineKey
+from sinergi_consumers.sinks.protocol import Decision, PositionMove, QuarantineKey
 from sinergi_consumers.testing.sinks import (
     BUS,
     CURRENT,
@@ -484,7 +484,7 @@ def test_who_discards_waits_for_a_worker_and_neither_is_broken_off(
         with sink.transaction() as transaction:
             position = worker.claim.positions[CURRENT.name]
             batch, incarnation = work.claimed[0].batch, worker.claim.incarnation
-            transaction.advance([Move(CURRENT.name, position, batch, incarnation)])
+            transaction.advance([PositionMove(CURRENT.name, position, batch, incarnation)])
             second, first = (CURRENT.rows(events_of(work)[at : at + 1]) for at in (0, 1))
             transaction.merge(CURRENT, second)
             done = thread.submit(

@@ -192,7 +192,8 @@ def materialise(url: str, agency: str) -> None:
         for _ in range(2):
             sink.record_halt(tp, errors.OffsetGone(*tp, 1), SYSTEM.now())
             sink.record_skipped(tp, [SkippedMessages("unsealed", 1, 2, 3)])
-        sink.clear_halt(tp)
+        sink.clear_halts([tp])
+        assert sink.with_waiting([tp]) == set()
         entry = QuarantineKey("transfer", tp, 2)
         decision = Decision("clerk", "tried")
         with sink.transaction() as transaction:

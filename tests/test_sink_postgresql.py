@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sinergi import migrate
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import PROJECTIONS, SinkContract
+from sinergi_consumers.testing.together import StoredTogetherContract
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.sinks.protocol import Sink
 
 
-class TestPostgresql(SinkContract):
+class TestPostgresql(SinkContract, StoredTogetherContract):
     """Run on a database of its own for each test."""
 
     @pytest.fixture

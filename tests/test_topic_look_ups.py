@@ -25,7 +25,7 @@ def test_each_topic_has_its_own_answer(kafka: str, topic_name: Callable[[], str]
     for made in admin.create_topics([NewTopic(there, 2, 1), NewTopic(small, 1, 1)]).values():
         made.result()
     look_ups = TopicLookUps(Connection(kafka), {there: 2, small: 2, missing: 2})
-    look_ups.look_at([there, small, missing])
+    look_ups.look_at([TopicPartition(each, 0) for each in (there, small, missing)])
     seen = look_ups.incarnation(TopicPartition(there, 1), "pks.toml")
     assert seen == TopicIncarnation(cluster_id(admin), topic_id(admin, there))
     assert look_ups.leader(TopicPartition(there, 1)) is not None
@@ -41,4 +41,4 @@ def test_brokers_that_do_not_answer_are_away_for_all_topics() -> None:
     timeouts = KafkaTimeouts(answer=0.5)
     look_ups = TopicLookUps(Connection("127.0.0.1:1", timeouts=timeouts), {"t": 1})
     with pytest.raises(BrokerAway):
-        look_ups.look_at(["t"])
+        look_ups.look_at([TopicPartition("t", 0)])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from sinergi_consumers.sinks.protocol import Move
+    from sinergi_consumers.sinks.protocol import PositionMove
     from sinergi_producers.relay.sealing import SealedBatch, TreeKey
     from sinergi_producers.relay.watermark import UnsealedRows
     from sinergi_schemas.kafka.consumer import ReadingConsumer
@@ -42,7 +42,7 @@ def position_first() -> None:
         return begin(self)
 
     def apart(step: Callable[..., Any]) -> Callable[..., Any]:
-        def taken(self: PostgresqlTransaction, moves: Sequence[Move]) -> Any:
+        def taken(self: PostgresqlTransaction, moves: Sequence[PositionMove]) -> Any:
             own = _SINKS[-1]._database
             other = type(own)(own._conninfo, "sinergi materialise")
             with other.serving() as connection:
@@ -93,7 +93,9 @@ def no_epoch() -> None:
     """A position is moved whoever has claimed it: under whatever epoch its row bears."""
     lock = PostgresqlTransaction.lock_positions
 
-    def locked(self: PostgresqlTransaction, moves: Sequence[Move]) -> Sequence[Move]:
+    def locked(
+        self: PostgresqlTransaction, moves: Sequence[PositionMove]
+    ) -> Sequence[PositionMove]:
         believed = []
         for each in moves:
             row = self._connection.execute(

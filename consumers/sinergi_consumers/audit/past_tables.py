@@ -184,8 +184,8 @@ class BatchRefusals:
         if not leaves:
             return set()
         events = part.events.filter(pl.col(_LEAF).is_in(leaves))
-        violations = self._check.violations(events)
-        return {events[_LEAF][row] for row, each in violations.items() if not each.may_keep}
+        violations = self._check.violations_by_leaf(events)
+        return {leaf for leaf, each in violations.items() if not each.may_keep}
 
 
 def _place(batch: VerifiedBatch) -> TopicPartition:

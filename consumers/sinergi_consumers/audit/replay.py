@@ -226,9 +226,8 @@ class Replay:
             for part in self._decoder.parts(leaves):
                 for each in part.refused:
                     counts.refused.add(each.reason, each.message.offset, each.message.leaf_index)
-                not_agreed = self.bus.agreement_check.violations(part.events)
-                for row, violation in not_agreed.items():
-                    index = part.events["leaf_index"][row]
+                not_agreed = self.bus.agreement_check.violations_by_leaf(part.events)
+                for index, violation in not_agreed.items():
                     counts.not_agreed.add(violation.why, batch.message(index).offset, index)
                 chosen = self.chosen(part.events, wanted)
                 counts.shown += chosen.height

@@ -89,7 +89,7 @@ class TableReplay(Replay):
         """
         del wanted  # all events become rows, so that a position says what the tables have
         tp = TopicPartition(self.topic.name, number)
-        positions: Mapping[str, Position] = self._target.sink.claim(tp)
+        positions: Mapping[str, Position] = self._target.sink.claim([tp])[tp]
         incarnation = self.bus.source.incarnation(self.name)
         stored = {each.frontier.size: each.frontier.root() for each in positions.values()}
         counts, empty, tree = self.new_counts(number), self.empty_frame(), Frontier.empty()

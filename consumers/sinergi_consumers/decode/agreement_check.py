@@ -90,6 +90,11 @@ class AgreementCheck:
             ).iter_rows()
         }
 
+    def violations_by_leaf(self, events: pl.DataFrame) -> dict[int, Violation]:
+        """The same for events of one topic-partition, by leaf index."""
+        leaves = events["leaf_index"]
+        return {leaves[row]: each for row, each in self.violations(events).items()}
+
     def _stated(self, topic: str, digest: str) -> tuple[object, ...]:
         """What an agreement says of the events of a topic: from when to when, for which purposes.
 

@@ -26,7 +26,6 @@ from sinergi_consumers.materialise.client_check import ClientCheck
 from sinergi_consumers.materialise.group_errors import GroupErrors
 from sinergi_consumers.materialise.own_partitions import OwnPartitions
 from sinergi_consumers.materialise.topic_look_ups import TopicLookUps
-from sinergi_consumers.reading.start import find_start
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.consumer import consume_parts, open_consumer
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
@@ -159,8 +158,7 @@ class Assignment:
         Raises:
             Unavailable: the broker is away.
         """
-        with self.look_ups.open_scan(tp) as scan:
-            start = find_start(scan, position, incarnation)
+        start = self.look_ups.start(tp, position, incarnation)
         self._assign(tp, start.offset)
         if start.shown is not None and tp not in self._logged_short:
             self._logged_short.add(tp)

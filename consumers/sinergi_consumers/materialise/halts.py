@@ -69,7 +69,8 @@ class Halts:
             Unavailable: as `record`.
         """
         self._uncleared &= claimed
-        for tp in [*self._uncleared]:
-            self._sink.clear_halt(tp)
-            self.pauses.forget(tp)
-            self._uncleared.discard(tp)
+        if self._uncleared:
+            self._sink.clear_halts(self._uncleared)
+            for tp in self._uncleared:
+                self.pauses.forget(tp)
+            self._uncleared.clear()

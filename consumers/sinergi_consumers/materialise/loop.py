@@ -2,8 +2,8 @@
 
 One loop, and one database transaction for the small batches of many topic-partitions. The position,
 rows, quarantine and receipt of a batch become visible together or not at all, so a crash at any
-point leaves a state from which the next start goes on. While one batch is stored (steps 4 to 6, on a thread of its own, in `store`), the next one
-is polled, verified and decoded.
+point leaves a state from which the next start goes on. While batches are stored (steps 4 to 6, on a
+thread of its own, in `store`), the next ones are polled, verified and decoded.
 
     1. poll a batch
     2. verify it, up to the last checkpoint
@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sinergi_consumers.materialise.claiming import Claim, claimed
+from sinergi_consumers.materialise.claim import Claim
+from sinergi_consumers.materialise.claiming import claimed
 from sinergi_consumers.materialise.halts import Halts
 from sinergi_consumers.materialise.loaded_agreements import LoadedAgreements
 from sinergi_consumers.materialise.pauses import Pauses
@@ -353,7 +354,7 @@ class Materialiser:
         claimable = ordered[:_MOST_CLAIMS]
         if claimable:
             try:
-                self._assignment.look_ups.look_at(tp.topic for tp in claimable)
+                self._assignment.look_ups.look_at(claimable)
             except errors.Unavailable as why:
                 self._suspend(dict.fromkeys(claimable, why))
             else:
@@ -366,14 +367,14 @@ class Materialiser:
         is read while the others still wait.
         """
         end = self._clock.monotonic() + _CLAIM_SECONDS
-        for tp in claimable:
+        for tp, found in claimed(claimable, self._assignment, self._sink, self._loaded):
             self._observer.turned()
-            try:
-                self._claims[tp] = claimed(tp, self._assignment, self._sink, self._loaded)
+            if isinstance(found, Claim):
+                self._claims[tp] = found
                 self._claim_pauses.forget(tp)
                 self._observer.entered(WorkState.WORKING)
-            except (errors.TopicHalted, errors.Unavailable) as why:
-                self._suspend({tp: why})
+            else:
+                self._suspend({tp: found})
             # Each claim may wait for brokers that do not answer.
             if stopping.is_set() or self._clock.monotonic() > end:
                 break

@@ -18,7 +18,7 @@ from sinergi_schemas.timeouts import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sinergi_consumers.materialise.claiming import Claim
+    from sinergi_consumers.materialise.claim import Claim
     from sinergi_consumers.sinks.protocol import Sink
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.topics import TopicPartition

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sinergi_consumers.decode.decoder import Decoders
-    from sinergi_consumers.materialise.claiming import Claim
+    from sinergi_consumers.materialise.claim import Claim
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_schemas.topics import TopicPartition
 

@@ -12,16 +12,19 @@ import structlog
 
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_consumers.reading.source import KafkaSource
+from sinergi_consumers.reading.start import find_start, known_start
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.admin import cluster_id, describe, describe_each, open_admin
+from sinergi_schemas.kafka.admin import bounds, cluster_id, describe, describe_each, open_admin
 from sinergi_schemas.kafka.partitions import PartitionCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from contextlib import AbstractContextManager
 
     from confluent_kafka.admin._topic import TopicDescription
 
+    from sinergi_consumers.reading.position import Position
+    from sinergi_consumers.reading.start import Start
     from sinergi_schemas.kafka import Connection
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.scan import PartitionScan
@@ -47,6 +50,7 @@ class TopicLookUps:
         self._partition_check = PartitionCheck()
         self._cluster = ""
         self._seen: dict[str, TopicDescription | errors.SinergiError] = {}
+        self._bounds: dict[TopicPartition, range] = {}
 
     def ask(self, question: Callable[[Admin], T]) -> T:
         """What the admin client answers; a client that gets no answer is replaced.
@@ -84,15 +88,21 @@ class TopicLookUps:
         except errors.NotPermitted as why:
             _log.warning("topics not looked at", why=str(why))
 
-    def look_at(self, topics: Iterable[str]) -> None:
-        """Look at some topics. `incarnation` and `leader` tell what was seen, until the next look.
+    def look_at(self, tps: Collection[TopicPartition]) -> None:
+        """Look at some topic-partitions. The other methods tell what was seen, until the next look.
 
         Raises:
             Unavailable: the brokers are away.
         """
-        self._seen = {}
+        self._seen, self._bounds = {}, {}
         self._cluster = self.ask(cluster_id)
-        self._seen = self.ask(lambda admin: describe_each(admin, topics))
+        self._seen = self.ask(lambda admin: describe_each(admin, (tp.topic for tp in tps)))
+        there = [tp for tp in tps if self.leader(tp) is not None]
+        try:
+            self._bounds = self.ask(lambda admin: bounds(admin, there))
+        except errors.SinergiError as why:
+            # One of them may not be read. Then each is looked at alone when it is claimed.
+            _log.info("offsets not looked at together", why=str(why))
 
     def incarnation(self, tp: TopicPartition, file: str) -> TopicIncarnation:
         """Which incarnation of its topic, on which cluster, was seen at the last look.
@@ -118,6 +128,17 @@ class TopicLookUps:
         leader = {each.id: each.leader for each in partitions}.get(tp.partition)
         return None if leader is None else leader.id
 
-    def open_scan(self, tp: TopicPartition) -> AbstractContextManager[PartitionScan]:
+    def start(self, tp: TopicPartition, position: Position, incarnation: TopicIncarnation) -> Start:
+        """The offset from which a topic-partition is read on; messages are read if it is not known.
+
+        Raises:
+            Unavailable: the broker is away.
+        """
+        if tp in self._bounds and (known := known_start(self._bounds[tp], position, incarnation)):
+            return known
+        with self._open_scan(tp) as scan:
+            return find_start(scan, position, incarnation)
+
+    def _open_scan(self, tp: TopicPartition) -> AbstractContextManager[PartitionScan]:
         """A scan of one topic-partition, for the duration of a block."""
         return self._source.open_scan(tp)

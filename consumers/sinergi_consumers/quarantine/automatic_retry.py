@@ -16,7 +16,7 @@ from sinergi_consumers.decode.agreement_check import NOT_AGREED
 from sinergi_consumers.quarantine.retry import AGREED, NOT_READ, UPGRADED, leaf_of
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Collection, Container, Sequence
 
     from sinergi_consumers.quarantine.retry import QuarantineRetry, RetryOutcome
     from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
@@ -40,6 +40,18 @@ class AutomaticRetry:
         self._agreed: set[TopicPartition] = set()
         self._left: dict[TopicPartition, list[tuple[Decision, list[QuarantineKey]]]] = {}
         self._missed: set[tuple[TopicPartition, int]] = set()
+
+    def waiting(self, tps: Collection[TopicPartition]) -> set[TopicPartition]:
+        """Those of some partitions that have events in quarantine for `retry_stored`.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        found = self._quarantine_retry.sink.with_waiting(tps)
+        for tp in {*tps} - found:
+            self._left[tp] = []
+        self._agreed |= {*tps} - found
+        return found
 
     def retry_stored(self, tp: TopicPartition) -> None:
         """Retry a partition's events whose schema or agreement is available now.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sinergi_consumers.quarantine.isolate import merge_and_quarantine
-from sinergi_consumers.sinks.protocol import Move
+from sinergi_consumers.sinks.protocol import PositionMove
 from sinergi_schemas import errors
 from sinergi_schemas.topics import TopicPartition
 
@@ -39,11 +39,11 @@ class PlacedBatch(NamedTuple):
         """The topic-partition of the batch."""
         return TopicPartition(self.batch.topic.name, self.batch.partition)
 
-    def moves(self, projections: Sequence[Projection]) -> list[Move]:
+    def moves(self, projections: Sequence[Projection]) -> list[PositionMove]:
         """The positions that the batch moves, of the projections that lack some of it."""
         found = {each.name: self.positions.get(each.name) for each in projections}
         return [
-            Move(name, position, self.batch, self.incarnation)
+            PositionMove(name, position, self.batch, self.incarnation)
             for name, position in found.items()
             if position and position.frontier.size < self.batch.end
         ]
@@ -116,11 +116,11 @@ def merge_batches(
     return MergedBatches(after, quarantined, frozenset(refused), why)
 
 
-def _all(moves: Iterable[Sequence[Move]]) -> Iterable[Move]:
+def _all(moves: Iterable[Sequence[PositionMove]]) -> Iterable[PositionMove]:
     return (move for each in moves for move in each)
 
 
-def _lacked(part: DecodedBatch, lacking: Sequence[Move], batches: int) -> DecodedBatch:
+def _lacked(part: DecodedBatch, lacking: Sequence[PositionMove], batches: int) -> DecodedBatch:
     """The events of a part that a projection does not have yet.
 
     A projection that was added later may start in the middle of a batch, or have all of it.

@@ -43,18 +43,33 @@ class Start(NamedTuple):
         return self._replace(offset=self.low)
 
 
+def known_start(bounds: range, position: Position, incarnation: TopicIncarnation) -> Start | None:
+    """The start of reading if no message has to be read to find it, else None.
+
+    Args:
+        bounds: the offsets that the broker has.
+    """
+    low, known = bounds.start, position.offset_at(incarnation)
+    if known is not None and low <= known <= bounds.stop:
+        return Start(known, low)
+    if position.frontier.size == 0:
+        return Start(low, low, is_deleted=known is not None and known < low)
+    return None
+
+
 def find_start(scan: PartitionScan, position: Position, incarnation: TopicIncarnation) -> Start:
     """Find the offset from which the next leaf after a position is read, if it exists.
 
     Raises:
         Unavailable: the broker does not answer.
     """
-    low, high = scan.bounds()
-    known = position.offset_at(incarnation)
-    if known is not None and low <= known <= high:
-        return Start(known, low)
-    is_deleted = known is not None and known < low
-    size = position.frontier.size
-    # A position of size 0 cannot be larger than what the topic shows.
-    shown = scan.claimed_leaves() if size else 0
-    return Start(scan.find(size), low, is_deleted, shown if shown < size else None)
+    bounds = range(*scan.bounds())
+    if known := known_start(bounds, position, incarnation):
+        return known
+    offset, size, shown = (
+        position.offset_at(incarnation),
+        position.frontier.size,
+        scan.claimed_leaves(),
+    )
+    is_deleted = offset is not None and offset < bounds.start
+    return Start(scan.find(size), bounds.start, is_deleted, shown if shown < size else None)

@@ -9,7 +9,7 @@ from sinergi_consumers.reading.position import Position
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -63,7 +63,7 @@ class Decision(NamedTuple):
     why: str
 
 
-class Move(NamedTuple):
+class PositionMove(NamedTuple):
     """The move of a projection's position to the end of a batch.
 
     Attributes:
@@ -107,7 +107,7 @@ class Receipt:
 class Transaction(Protocol):
     """One transaction of a sink. All changes of a batch become visible together, or none."""
 
-    def lock_positions(self, moves: Sequence[Move]) -> Sequence[Move]:
+    def lock_positions(self, moves: Sequence[PositionMove]) -> Sequence[PositionMove]:
         """Lock the rows of positions until the commit.
 
         Returns:
@@ -115,8 +115,8 @@ class Transaction(Protocol):
         """
         ...
 
-    def advance(self, moves: Sequence[Move]) -> None:
-        """Move positions, whose rows are locked, to the ends of their batches."""
+    def advance(self, moves: Sequence[PositionMove]) -> None:
+        """PositionMove positions, whose rows are locked, to the ends of their batches."""
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:
@@ -231,10 +231,15 @@ class Sink(Protocol):
         """
         ...
 
-    def claim(self, tp: TopicPartition) -> dict[str, Position]:
-        """Claim a partition: increase the epoch of each projection's position, and read them.
+    def claim(
+        self, tps: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, Mapping[str, Position]]:
+        """Claim partitions: increase the epoch of each projection's position, and read them.
 
-        A recorded halt stays until `clear_halt`.
+        A recorded halt stays until `clear_halts`.
+
+        Raises:
+            StoredStateInvalid: a stored position is malformed.
         """
         ...
 
@@ -248,6 +253,10 @@ class Sink(Protocol):
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Begin a transaction. Commit at the end of the block, or roll back if it raises."""
+        ...
+
+    def with_waiting(self, tps: Collection[TopicPartition]) -> set[TopicPartition]:
+        """The partitions with entries in quarantine that wait for a schema or an agreement."""
         ...
 
     def awaiting_schema(
@@ -273,8 +282,8 @@ class Sink(Protocol):
         """
         ...
 
-    def clear_halt(self, tp: TopicPartition) -> None:
-        """Remove the record of a halt."""
+    def clear_halts(self, tps: Collection[TopicPartition]) -> None:
+        """Remove the records of halts."""
         ...
 
     def record_skipped(self, tp: TopicPartition, skipped: Sequence[SkippedMessages]) -> None:

@@ -18,14 +18,14 @@ import pytest
 import sqlalchemy as sa
 
 from sinergi_consumers.decode.decoder import DecodedParts, Decoder
-from sinergi_consumers.materialise.claiming import Claim
+from sinergi_consumers.materialise.claim import Claim
 from sinergi_consumers.materialise.ready_batches import ClaimedBatch, ReadyBatches
 from sinergi_consumers.materialise.store import Store, Stored
 from sinergi_consumers.projections.projection import current, history, projection
 from sinergi_consumers.reading.partition import Partition
 from sinergi_consumers.reading.position import TopicIncarnation
 from sinergi_consumers.reading.start import Start
-from sinergi_consumers.sinks.protocol import Move, Receipt
+from sinergi_consumers.sinks.protocol import PositionMove, Receipt
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
@@ -118,14 +118,14 @@ class Worker:
         key = SigningKey.generate(f"{BUS}/bnnk-rekaan/main", Algorithm.COSIGNATURE)
         self._store = Store(sink, projections, key, SYSTEM, threading.Event())
         self._decoder = Decoder(catalog or Catalog.shipped(), tape.topic.event_type)
-        self._tape = tape
+        self.tape = tape
         self.claim = self.claim_partition()
 
     def claim_partition(self) -> Claim:
         """Claim the partition, again if it is claimed already."""
-        tape = self._tape
+        tape = self.tape
         tp = TopicPartition(tape.topic.name, tape.number)
-        positions = self.sink.claim(tp)
+        positions = self.sink.claim([tp])[tp]
         least = min((each.frontier for each in positions.values()), key=lambda each: each.size)
         partition = Partition(tape.bus, tape.topic, tape.number, tape.keys, least)
         start = Start(0, 0)
@@ -134,7 +134,7 @@ class Worker:
 
     def work(self, events: Sequence[Event]) -> ReadyBatches:
         """Write events to the tape, and return the batch that the loop would store."""
-        return self.received(self._tape.write(events))
+        return self.received(self.tape.write(events))
 
     def received(self, messages: Sequence[TapeMessage]) -> ReadyBatches:
         """The batch of some messages of the tape; a checkpoint must cover the last one."""
@@ -149,10 +149,17 @@ class Worker:
 
     def store(self, work: ReadyBatches) -> Outcome:
         """Store a batch and update the positions of the claim, as the loop does."""
-        (outcome,) = self._store.store(work)
-        if isinstance(outcome, Stored):
-            self.claim.positions = outcome.positions
+        (outcome,) = self.store_together(work)
         return outcome
+
+    def store_together(self, work: ReadyBatches) -> Sequence[Outcome]:
+        """Store batches of any topic-partitions in one transaction."""
+        outcomes = self._store.store(work)
+        for each in outcomes:
+            if isinstance(each, Stored):
+                claim = each.work.claim
+                claim.positions, claim.was_refused = each.positions, each.was_refused
+        return outcomes
 
 
 class SinkContract:
@@ -191,7 +198,9 @@ class SinkContract:
         work = worker.work([transfer("P/1")])
         position = worker.claim.positions[CURRENT.name]
         with suppress(ZeroDivisionError), worker.sink.transaction() as transaction:
-            transaction.advance([Move(CURRENT.name, position, work.claimed[0].batch, PLACE)])
+            transaction.advance(
+                [PositionMove(CURRENT.name, position, work.claimed[0].batch, PLACE)]
+            )
             transaction.merge(CURRENT, CURRENT.rows(events_of(work)))
             raise ZeroDivisionError
         assert rows("SELECT * FROM sinergi.transfer") == []

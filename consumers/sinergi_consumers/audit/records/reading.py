@@ -147,9 +147,8 @@ def _revisions(
     not_agreed: dict[int, str] = {}
     for decoded in decoder.parts(part):
         unread |= {each.message.leaf_index: each.reason for each in decoded.refused}
-        indexes = decoded.events["leaf_index"]
-        violations = bus.agreement_check.violations(decoded.events)
-        not_agreed |= {indexes[row]: each.why for row, each in violations.items()}
+        violations = bus.agreement_check.violations_by_leaf(decoded.events)
+        not_agreed |= {index: each.why for index, each in violations.items()}
     for each in part.messages:
         index = each.leaf_index
         schema = bus.catalog.by_fingerprint(each.fingerprint)

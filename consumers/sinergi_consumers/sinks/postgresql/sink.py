@@ -17,9 +17,10 @@ from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, stored
 from sinergi_schemas.postgresql.rights import check as check_rights
 from sinergi_schemas.timeouts import DEFAULT
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     import psycopg
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.timeouts import DatabaseTimeouts
-    from sinergi_schemas.topics import TopicPartition
 
 _OWN = {
     "position": ("projection", "topic", "partition", "tree_size", "frontier", "epoch"),
@@ -42,12 +42,30 @@ _OWN = {
 
 
 _POSITION = "sinergi_consumer.position"
+_MOST_NAMED = 4  # rows, in an error
 _IS_REPLAYED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s)"
 _CLAIM = """
     INSERT INTO sinergi_consumer.position AS p (projection, topic, partition)
-    SELECT name, %s, %s FROM unnest(%s::text[]) AS name ORDER BY name
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::integer[]) AS claimed ORDER BY 1, 2, 3
     ON CONFLICT (projection, topic, partition) DO UPDATE SET epoch = p.epoch + 1
-    RETURNING projection, tree_size, frontier, epoch, cluster_id, topic_id, next_offset
+    RETURNING topic, partition,
+        projection, tree_size, frontier, epoch, cluster_id, topic_id, next_offset
+"""
+
+# OFFSET 0: PostgreSQL may otherwise read all that waits, for each call.
+_WAITING = """
+    SELECT at.topic, at.partition FROM unnest(%s::text[], %s::integer[]) AS at (topic, partition)
+    WHERE EXISTS (
+        SELECT FROM sinergi_consumer.quarantine AS q WHERE q.projection = ANY(%s)
+            AND q.topic = at.topic AND q.partition = at.partition AND q.reason = ANY(%s)
+            AND q.state IN ('open', 'superseded') OFFSET 0
+    )
+"""
+
+_CLEAR_HALTS = """
+    DELETE FROM sinergi_consumer.halt AS h
+    USING unnest(%s::text[], %s::integer[]) AS at (topic, partition)
+    WHERE h.topic = at.topic AND h.partition = at.partition
 """
 
 _HALT = """
@@ -152,21 +170,24 @@ class PostgresqlSink:
         with self._database.serving() as connection:
             check_rights(connection, self._needed)
 
-    def claim(self, tp: TopicPartition) -> dict[str, Position]:
-        """Increase the epoch of every projection of the topic's event type, and read positions.
+    def claim(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, dict[str, Position]]:
+        """Increase the epoch of every projection of the topics' event types, and read positions.
 
         Raises:
             StoredStateInvalid: a stored position is malformed.
         """
-        event_type = tp.event_topic.event_type
-        names = sorted(
-            name for name, each in self._merges.items() if each.projection.event_type == event_type
-        )
-        with self._database.serving() as connection:
-            row = f"({' or '.join(names)}, {tp.topic}, {tp.partition})"
-            with stored.raising_epoch(_POSITION, row):
-                rows = connection.execute(_CLAIM, (*tp, names)).fetchall()
-        return {row[0]: _position(tp, row) for row in rows}
+        names: dict[str, list[str]] = {}
+        for name, each in self._merges.items():
+            names.setdefault(each.projection.event_type, []).append(name)
+        keys = [(name, *tp) for tp in tps for name in names[tp.event_topic.event_type]]
+        one_of = " or ".join(f"({', '.join(map(str, key))})" for key in keys[:_MOST_NAMED])
+        with self._database.serving() as connection, stored.raising_epoch(_POSITION, one_of):
+            rows = connection.execute(_CLAIM, [*map(list, zip(*keys, strict=True))]).fetchall()
+        found: dict[TopicPartition, dict[str, Position]] = {tp: {} for tp in tps}
+        for topic, partition, *row in rows:
+            tp = TopicPartition(topic, partition)
+            found[tp][row[0]] = _position(tp, row)
+        return found
 
     def progress(self, topics: Sequence[str]) -> dict[tuple[str, str, int], tuple[int, int]]:
         """Tree size and epoch by projection, topic and partition."""
@@ -189,6 +210,13 @@ class PostgresqlSink:
             yield PostgresqlTransaction(connection, self._merges, self._quota)
         # After the commit the temporary tables persist, unless a pooler shares the session.
         self._prepared = None if self._database.is_pooled else connection
+
+    def with_waiting(self, tps: Collection[TopicPartition]) -> set[TopicPartition]:
+        """The partitions with entries in quarantine that wait for a schema or an agreement."""
+        reasons = [AWAITING_SCHEMA, NOT_AGREED]
+        with self._database.serving() as connection:
+            rows = connection.execute(_WAITING, (*_places(tps), [*self._merges], reasons))
+            return {TopicPartition(*row) for row in rows}
 
     def awaiting_schema(
         self, tp: TopicPartition, fingerprints: Sequence[bytes]
@@ -235,13 +263,10 @@ class PostgresqlSink:
             reason = type(why).__name__
             connection.execute(_HALT, (*tp, reason, str(why), next_check_at))
 
-    def clear_halt(self, tp: TopicPartition) -> None:
-        """Remove the record of a halt."""
+    def clear_halts(self, tps: Collection[TopicPartition]) -> None:
+        """Remove the records of halts."""
         with self._database.serving() as connection:
-            connection.execute(
-                "DELETE FROM sinergi_consumer.halt WHERE topic = %s AND partition = %s",
-                tp,
-            )
+            connection.execute(_CLEAR_HALTS, _places(tps))
 
     def record_skipped(self, tp: TopicPartition, skipped: Sequence[SkippedMessages]) -> None:
         """Add the messages that were skipped since the last call to the stored counts by cause."""
@@ -283,7 +308,12 @@ class PostgresqlSink:
         )
 
 
-def _position(tp: TopicPartition, row: tuple[Any, ...]) -> Position:
+def _places(tps: Collection[TopicPartition]) -> tuple[list[str], list[int]]:
+    """Topic-partitions as two arrays of the same length."""
+    return [tp.topic for tp in tps], [tp.partition for tp in tps]
+
+
+def _position(tp: TopicPartition, row: Sequence[Any]) -> Position:
     """The position in a stored row."""
     projection, size, frontier, epoch, cluster_id, topic_id, offset = row
     key = f"({projection}, {tp.topic}, {tp.partition}) of tree_size {size}"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_consumers.sinks.postgresql.merge import Merge
-    from sinergi_consumers.sinks.protocol import Decision, Move, QuarantineKey, Receipt
+    from sinergi_consumers.sinks.protocol import Decision, PositionMove, QuarantineKey, Receipt
     from sinergi_schemas import errors
     from sinergi_schemas.message import Message
     from sinergi_schemas.topics import TopicPartition
@@ -73,7 +73,7 @@ class PostgresqlTransaction:
         self._left: int | None = None
         self._asked = SYSTEM.monotonic()
 
-    def lock_positions(self, moves: Sequence[Move]) -> list[Move]:
+    def lock_positions(self, moves: Sequence[PositionMove]) -> list[PositionMove]:
         """Lock the rows of positions, and return those that are no longer as they were read."""
         rows = [
             (each.projection, *each.tp, each.position.epoch, each.position.frontier.size)
@@ -82,8 +82,8 @@ class PostgresqlTransaction:
         held = {number for (number,) in self._connection.execute(_LOCK, _columns(rows, 5))}
         return [each for number, each in enumerate(moves, 1) if number not in held]
 
-    def advance(self, moves: Sequence[Move]) -> None:
-        """Move positions, whose rows are locked, to the ends of their batches."""
+    def advance(self, moves: Sequence[PositionMove]) -> None:
+        """PositionMove positions, whose rows are locked, to the ends of their batches."""
         rows = [
             (
                 each.projection,
