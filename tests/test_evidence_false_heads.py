@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from agency_pair import BUS
 from signed_agreement import write_signed
+from sinergi_consumers.audit.evidence_collection import EvidenceAudit
 from sinergi_consumers.audit.replay import Replay
 from sinergi_schemas import topics
 from sinergi_schemas.agreements.file import parse
@@ -18,6 +20,8 @@ from test_audit import put
 from test_evidence_creation import EvidenceDesk, desk
 
 if TYPE_CHECKING:
+    import pytest
+
     from agency_pair import AgencyPair
     from sinergi_consumers.audit.replay import ReplayCounts
 
@@ -66,3 +70,23 @@ def test_heads_by_a_replaced_key_beyond_its_sizes_keep_no_event_out_of_a_bundle(
 def audited(desk: EvidenceDesk) -> list[ReplayCounts]:
     replay = Replay(desk.pair.bus, desk.pair.topic)
     return [replay.verify(number) for number in range(desk.pair.partitions)]
+
+
+def test_a_bundle_that_does_not_verify_is_no_success(
+    desk: EvidenceDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the owner's heads of one moment contradict a topic that is read later."""
+    whole = EvidenceAudit._heads
+
+    def other_heads(self: EvidenceAudit) -> SignedHeads | None:
+        found = whole(self)
+        assert found is not None
+        other = (replace(each, root=b"x" * 32) for each in found.heads)
+        stated = replace(found, heads=tuple(other))
+        self._collected.heads[self.topic.agency] = heads.sign(stated, [desk.pair.key])
+        return stated
+
+    monkeypatch.setattr(EvidenceAudit, "_heads", other_heads)
+    status, _, err = desk.create("--key", "P/3")
+    assert (status, "does not show that the tree extends that of the heads" in err) == (1, True)
+    assert desk.verify()[0] == 1

@@ -85,7 +85,8 @@ def create(
     so that nobody can change them unnoticed. Nobody can prove that no other event matches.
 
     Exit status: 0 written; 1 written, but a topic is not what was sealed, and nothing of its broken
-    partitions is in the file; 2 not written, or not all could be read, related records included.
+    partitions is in the file, or the file does not verify; 2 not written, or not all could be read,
+    related records included.
 
     Examples:
       sinergi evidence create --case BP/3/III/2026 --related --why "12/Pid.Sus/2026" -o case.zip
@@ -142,7 +143,9 @@ def create(
         events = counted(len(made.verified.events), "event")
         terminal.note(f"sinergi: {out} holds {events}; note down its SHA-256")
         status = verdict.exit_status(made.series.audits, asks_for_one=False)
-        if status is ExitStatus.SUCCESS and not made.is_complete:
+        if made.verified.disproved:
+            status = ExitStatus.NEGATIVE
+        elif status is ExitStatus.SUCCESS and not made.is_complete:
             status = ExitStatus.ERROR
         raise typer.Exit(status)
 
