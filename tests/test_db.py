@@ -178,6 +178,39 @@ def test_a_column_that_is_not_there_is_made_and_what_differs_is_still_said(
     assert "sinergi.transfer.reason may be null and is declared NOT NULL" in err
 
 
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [
+        ("VIEW sinergi.transfer AS SELECT * FROM sinergi.transfer_history", "a view"),
+        (
+            "MATERIALIZED VIEW sinergi.transfer AS SELECT * FROM sinergi.transfer_history",
+            "a materialised view",
+        ),
+        ("SEQUENCE sinergi.transfer", "a sequence"),
+        ("INDEX transfer ON sinergi.transfer_history (reason)", "an index"),
+        ("TYPE sinergi.transfer AS (reason text)", "a type"),
+    ],
+    ids=["view", "materialised view", "sequence", "index", "type"],
+)
+def test_what_stands_in_place_of_a_table_is_named_with_the_remedy_and_stays(
+    empty: Callable[[], str], capsys: pytest.CaptureFixture[str], made: str, kind: str
+) -> None:
+    url = empty()
+    command = ["db", "upgrade", "--role", "consumer", *as_flag(url)]
+    assert run(command) == 0
+    with psycopg.connect(conninfo(url)) as connection:
+        connection.execute("DROP TABLE sinergi.transfer_escort, sinergi.transfer")
+        connection.execute(f"CREATE {made}".encode())
+    before = catalogue(url)
+    capsys.readouterr()
+    assert run(command) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert f"No table can be made where sinergi.transfer is {kind}, and nothing was done." in err
+    assert "Drop or rename that as the database's owner" in err
+    assert catalogue(url) == before
+
+
 def test_every_type_that_a_projection_may_declare_is_found_again(postgresql: str) -> None:
     kinds: list[Any] = [
         sa.String,

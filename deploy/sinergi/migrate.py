@@ -113,6 +113,7 @@ def upgrade(
         PoolerRefused: the pooler before it does not give transactions.
         RolesRefused: a role cannot be made or granted; nothing was done.
         SchemasRefused: somebody else has made the schemas; nothing was done.
+        TableNameTaken: something else has the name of a table; nothing was done.
     """
     try:
         with engine(url, "sinergi db") as opened, opened.begin() as connection:
@@ -206,6 +207,7 @@ def _projection_tables(connection: sa.Connection, projections: Sequence[Projecti
         return []
     from sinergi_consumers.projections import ddl  # noqa: PLC0415 - a producer's host may lack polars
 
+    ddl.check_names(connection, projections)
     done = list(ddl.statements(projections, ddl.columns_in(connection)))
     for statement in done:
         connection.exec_driver_sql(statement.replace("%", "%%"))

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
 from sinergi_consumers.projections.projection import SCHEMA
+from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,37 @@ if TYPE_CHECKING:
 
 # In its default parameter style SQLAlchemy doubles each % in names and comments.
 DIALECT = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call] # it has no types
+
+OTHER_KINDS = {
+    "v": "a view",
+    "m": "a materialised view",
+    "f": "a foreign table",
+    "S": "a sequence",
+    "i": "an index",
+    "I": "an index",
+    "c": "a type",
+}
+"""What may have the name of a table, by its `relkind`."""
+
+_OTHERS = sa.text("""
+    SELECT c.relname, c.relkind::text
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = :schema AND c.relname = ANY (:names) AND c.relkind NOT IN ('r', 'p')
+    ORDER BY c.relname
+""")
+
+
+def check_names(connection: sa.Connection, projections: Iterable[Projection]) -> None:
+    """Refuse to go on where something else has the name of a table.
+
+    Raises:
+        TableNameTaken: naming it.
+    """
+    names = [table.name for projection in projections for table in projection.tables]
+    there = connection.execute(_OTHERS, {"schema": SCHEMA, "names": names})
+    found = tuple(f"{SCHEMA}.{name} is {OTHER_KINDS.get(kind, 'no table')}" for name, kind in there)
+    if found:
+        raise errors.TableNameTaken(found)
 
 
 def columns_in(connection: sa.Connection) -> dict[str, dict[str, bool]]:

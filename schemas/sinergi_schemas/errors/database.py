@@ -163,3 +163,20 @@ class RowsRefused(Refused):
 
     sqlstate: str
     what: str
+
+
+class TableNameTaken(Refused):
+    """No table can be made where {what}, and nothing was done. Drop or rename that as the
+    database's owner; if the table was renamed before, give it its name again. Then run
+    `sinergi db upgrade` again, and `sinergi rebuild` for rows that are missing.
+
+    Attributes:
+        found: what stands in place of each table, as `sinergi.transfer is a view`.
+    """
+
+    found: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        """The first of them, and how many others there are."""
+        return some(self.found)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.schema import CreateTable
 
-from sinergi_consumers.projections.ddl import DIALECT
+from sinergi_consumers.projections.ddl import DIALECT, OTHER_KINDS
 from sinergi_consumers.projections.projection import SCHEMA
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import psycopg
 
 _TABLES = {"r": "a table", "p": "a partitioned table"}
-_OTHERS = {"v": "a view", "m": "a materialised view", "f": "a foreign table"}
 _KIND = """
     SELECT c.oid, c.relkind::text, EXISTS (
             SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conrelid = c.oid AND k.contype = 'f'
@@ -141,7 +140,7 @@ def compare_structure(connection: psycopg.Connection, table: sa.Table) -> TableS
     found_key = {column for (column,) in connection.execute(_KEY, (oid,))}
     return TableStructure(
         name,
-        "" if kind in _TABLES else _OTHERS[kind],
+        "" if kind in _TABLES else OTHER_KINDS[kind],
         tuple(f"{name}.{column}" for column in wanted if column not in found),
         (*_differing(wanted, found), *_of_key(key, found_key)),
         types,
