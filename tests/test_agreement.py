@@ -355,6 +355,24 @@ def test_the_mistakes_of_all_files_of_a_folder_are_said_at_once(tmp_path: Path) 
     assert f"{tmp_path}/b.toml: it is not TOML" in str(caught.value)
 
 
+def test_of_very_many_files_that_are_refused_the_first_are_named_and_the_others_counted(
+    tmp_path: Path, raw: dict[str, Any]
+) -> None:
+    for number in range(1_500):
+        (tmp_path / f"{number:04}.toml").write_text("= 1\n")
+    with pytest.raises(AgreementRefused) as caught:
+        Agreements.load(tmp_path)
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{tmp_path} cannot be used as an agreement:"
+    assert lines[0].startswith(f"  {tmp_path}/0000.toml: it is not TOML")
+    assert (len(lines), lines[-1]) == (51, "  and 1,450 more")
+    with pytest.raises(AgreementRefused) as caught:
+        Agreements([replace(read(raw), path=Path(f"{number:03}.toml")) for number in range(200)])
+    first, *lines = str(caught.value).splitlines()
+    assert "; 004.toml; and 195 more cannot be used" in first
+    assert lines[-1].endswith(" more")
+
+
 def successor(raw: dict[str, Any]) -> dict[str, Any]:
     later = copy.deepcopy(raw)
     later["title"] = "addendum"

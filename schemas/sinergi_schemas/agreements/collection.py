@@ -16,7 +16,7 @@ from sinergi_schemas.agreements.replacement import with_replacements
 from sinergi_schemas.files.file_rights import writable_by_all
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.toml_limits import MOST_BYTES
-from sinergi_schemas.plain_text import listing
+from sinergi_schemas.plain_text import listing, some
 from sinergi_schemas.seal.key_ring import KeyRing
 from sinergi_schemas.topics import Topic
 
@@ -91,8 +91,7 @@ class Agreements:
                 (path, one, problems if one is None else signatures.problems(one, known))
                 for path, one, problems in examined
             ]
-        lines = "".join(file.listing(path, problems) for path, _, problems in examined)
-        if lines:
+        if lines := listing(f"{path}: {each}" for path, _, found in examined for each in found):
             raise errors.AgreementRefused(str(folder), lines)
         return cls(agreement for _, agreement, _ in examined if agreement)
 
@@ -374,4 +373,4 @@ def _distinct(keys: Iterable[VerifyingKey]) -> list[VerifyingKey]:
 
 
 def _names(agreements: Iterable[Agreement]) -> str:
-    return ", ".join(sorted(str(each.path) for each in agreements))
+    return some(sorted(str(each.path) for each in agreements))

@@ -28,7 +28,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sinergi_schemas import errors, plain_text
+from sinergi_schemas import errors
 from sinergi_schemas.agreements.mistaken_file import settings_problem
 from sinergi_schemas.agreements.model import (
     AgreedEventType,
@@ -50,6 +50,7 @@ from sinergi_schemas.codes import Purpose
 from sinergi_schemas.files import toml_file
 from sinergi_schemas.files.toml_file import FileProblem, members_at, table_at
 from sinergi_schemas.near_names import did_you_mean
+from sinergi_schemas.plain_text import listing
 from sinergi_schemas.seal.keys import Algorithm, VerifyingKey
 from sinergi_schemas.seal.note import MOST_SIGNATURES
 from sinergi_schemas.topics import is_bus, is_slug
@@ -71,13 +72,8 @@ def parse(path: Path, data: bytes) -> Agreement:
     """
     agreement, problems = examine(path, data)
     if agreement is None:
-        raise errors.AgreementRefused(str(path), listing(path, problems))
+        raise errors.AgreementRefused(str(path), listing(f"{path}: {each}" for each in problems))
     return agreement
-
-
-def listing(path: Path, problems: Iterable[FileProblem]) -> str:
-    """The problems of one file, one per line."""
-    return plain_text.listing(f"{path}: {each}" for each in problems)
 
 
 def examine(path: Path, data: bytes) -> tuple[Agreement | None, list[FileProblem]]:
