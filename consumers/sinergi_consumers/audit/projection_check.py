@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from psycopg import sql
 
 from sinergi_consumers.audit.expected_rows import ExpectedRows
+from sinergi_consumers.decode.agreement_check import NOT_AGREED, UNKNOWN_AGREEMENT
 from sinergi_consumers.sinks.postgresql import expected_tables
 from sinergi_consumers.sinks.postgresql.expected_tables import (
     REFUSALS,
@@ -30,6 +31,7 @@ from sinergi_consumers.sinks.postgresql.row_comparison import (
     UNCHECKED,
     TableComparison,
 )
+from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,15 +44,26 @@ if TYPE_CHECKING:
     from sinergi_consumers.sinks.postgresql.row_comparison import DifferenceCount, RowDifference
     from sinergi_consumers.sinks.postgresql.table_structure import TableStructure
     from sinergi_consumers.sinks.protocol import PositionKey
-    from sinergi_schemas.topics import TopicPartition
 
+_IS_IN_QUARANTINE = sql.SQL(
+    "EXISTS (SELECT FROM sinergi_consumer.quarantine AS q"
+    " WHERE q.projection = r.projection AND q.topic = r.topic AND q.partition = r.partition"
+    " AND q.leaf_index = r.leaf_index)"
+)
+# The database may have had the agreement that such an event names. One that is in quarantine there
+# was refused there, too.
+_IS_UNKNOWN = sql.SQL("r.reason = {} AND starts_with(r.detail, {}) AND NOT {}").format(
+    sql.Literal(NOT_AGREED), sql.Literal(UNKNOWN_AGREEMENT), _IS_IN_QUARANTINE
+)
+_UNKNOWN = sql.SQL(
+    "SELECT topic, partition, leaf_index, detail, count(*) OVER () FROM {} AS r"
+    " WHERE projection = %s AND {} ORDER BY topic, partition, leaf_index LIMIT 1"
+).format(REFUSALS, _IS_UNKNOWN)
 _UNQUARANTINED = sql.SQL(
     "SELECT topic, partition, leaf_index, reason, count(*) OVER () FROM {} AS r"
-    " WHERE projection = %s AND NOT EXISTS (SELECT FROM sinergi_consumer.quarantine AS q"
-    " WHERE q.projection = r.projection AND q.topic = r.topic AND q.partition = r.partition"
-    " AND q.leaf_index = r.leaf_index) AND NOT {}"
+    " WHERE projection = %s AND NOT {} AND NOT {} AND NOT ({})"
     " ORDER BY topic, partition, leaf_index LIMIT 1"
-).format(REFUSALS, is_split("r"))
+).format(REFUSALS, _IS_IN_QUARANTINE, is_split("r"), _IS_UNKNOWN)
 _QUARANTINED = (
     "SELECT state, count(*) FROM sinergi_consumer.quarantine WHERE projection = %s GROUP BY state"
 )
@@ -63,10 +76,14 @@ _WITHIN_RANGES = sql.SQL(
     " WHERE stored.topic = gone.topic AND stored.partition = gone.partition"
     " AND stored.leaf_index >= gone.first AND stored.leaf_index < gone.beyond)"
 )
+_OF_UNKNOWN = sql.SQL(
+    "SELECT {key} FROM {record} AS stored JOIN {refusals} AS r USING (topic, partition, leaf_index)"
+    " WHERE r.projection = {name} AND {is_unknown}"
+)
 
 
 class LeafRange(NamedTuple):
-    """Leaves `[start, end)` of a topic-partition that the topic does not show.
+    """Leaves `[start, end)` of a topic-partition that cannot be compared.
 
     Attributes:
         why: in words.
@@ -79,7 +96,7 @@ class LeafRange(NamedTuple):
 
 
 class MissingRefusal(NamedTuple):
-    """The first event that can be no row and is not in quarantine, and how many there are."""
+    """The first event that should be no row and is not in quarantine, and how many there are."""
 
     topic: str
     partition: int
@@ -124,10 +141,13 @@ class ProjectionResult:
     Attributes:
         structures: of its tables, by name.
         tables: of its tables; empty if they could not be compared.
-        unchecked: the leaves below its positions that the topics do not show.
+        unchecked: the leaves below its positions that the topics do not show, and the first one
+            that names an agreement which is not here, though it is not in quarantine.
         unchecked_records: how many records come from these.
         quarantined: how many of its events are in quarantine, by state.
         missing_refusal: None if each event that can be no row is in quarantine.
+        unknown_agreement: the events that name an agreement which is not here, and that are not in
+            quarantine; None without any.
     """
 
     projection: Projection
@@ -137,6 +157,7 @@ class ProjectionResult:
     unchecked_records: int = 0
     quarantined: Mapping[str, int] = field(default_factory=dict)
     missing_refusal: MissingRefusal | None = None
+    unknown_agreement: MissingRefusal | None = None
 
     @property
     def may_refuse_more(self) -> bool:
@@ -215,6 +236,12 @@ class ProjectionCheck:
     def _compared(self, projection: Projection, unchecked: Sequence[LeafRange]) -> ProjectionResult:
         structures = self.structures[projection.name]
         records = self._mark_unchecked(projection, unchecked)
+        first = self._connection.execute(_UNKNOWN, (projection.name,)).fetchone()
+        unknown = None if first is None else MissingRefusal(*first)
+        if unknown is not None:
+            tp, leaf = TopicPartition(unknown.topic, unknown.partition), unknown.leaf_index
+            why = f"leaf {leaf} {unknown.reason.removeprefix('it ')}"
+            unchecked = [*unchecked, LeafRange(tp, leaf, leaf + 1, why)]
         self._mark_held(projection, may_refuse_more=_may_refuse_more(structures))
         tables = [
             self._of_table(
@@ -232,6 +259,7 @@ class ProjectionCheck:
             records,
             dict(quarantined),
             None if missing is None else MissingRefusal(*missing),
+            unknown,
         )
 
     def _of_table(self, comparison: TableComparison) -> TableResult:
@@ -263,6 +291,17 @@ class ProjectionCheck:
             )
             for record in (real(projection.record), expected(projection.record))
         ]
+        keys.append(
+            _OF_UNKNOWN.format(
+                key=sql.SQL(", ").join(
+                    sql.Identifier("stored", name) for name in projection.kind.key
+                ),
+                record=real(projection.record),
+                refusals=REFUSALS,
+                name=sql.Literal(projection.name),
+                is_unknown=_IS_UNKNOWN,
+            )
+        )
         self._connection.execute(
             sql.SQL(
                 "DROP TABLE IF EXISTS {0}; CREATE TEMPORARY TABLE {0} ON COMMIT DROP AS {1}"

@@ -87,6 +87,10 @@ class Rebuild:
             check.limits = _sizes(locked)
             self._catch_up(check, positions, locked)
         self.results = list(check.results({}))
+        if unknown := self.results[0].unknown_agreement:
+            where = f"leaf {unknown.leaf_index} of {unknown.topic}/{unknown.partition}"
+            what = f"whether {where} is a row cannot be told: {unknown.reason}"
+            raise self._refused(f"{what}; put that agreement into the folder of agreements")
 
     def apply(self, connection: psycopg.Connection, decision: Decision) -> None:
         """Apply the differences and settle quarantine: the rest of step 3, and step 4.

@@ -284,6 +284,11 @@ def of_rows(result: ProjectionResult, *, has_position: bool) -> Iterator[Verifie
         return
     for table in result.tables:
         yield from _of_table(table, result, has_position=has_position)
+    if unknown := result.unknown_agreement:
+        where = f"leaf {unknown.leaf_index} of {unknown.topic}/{unknown.partition}"
+        more = f"; {unknown.events - 1:,} more" if unknown.events > 1 else ""
+        what = f"whether {where} is a row or in quarantine cannot be told: {unknown.reason}{more}"
+        yield VerifiedPart("quarantine", result.projection.name, PartVerdict.UNCHECKED, what)
     if missing := result.missing_refusal:
         where = f"leaf {missing.leaf_index} of {missing.topic}/{missing.partition}"
         more = f", and {missing.events - 1:,} more" if missing.events > 1 else ""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreements.collection import Agreement, Agreements
 
 NOT_AGREED = "not-agreed"
+UNKNOWN_AGREEMENT = "it names the hash "
+"""How the detail begins of an event that names an agreement which is not loaded here."""
 
 _NAMED = ("topic", "agreement")
 _DATES = ("starts", "ends")
@@ -115,9 +117,9 @@ class AgreementCheck:
     def _why(self, topic: Topic, digest: str, *, is_in_force: bool) -> Violation:
         agreement = self.agreements.by_hash(digest)
         if agreement is None:
-            named = f"the hash {digest}" if _HASH.fullmatch(digest) else "what is no hash"
-            what = f"it names {named}, and no agreement here has it; loaded: {self._loaded()}"
-            return Violation(what)
+            is_hash = _HASH.fullmatch(digest)
+            named = f"{UNKNOWN_AGREEMENT}{digest}" if is_hash else "it names what is no hash"
+            return Violation(f"{named}, and no agreement here has it; loaded: {self._loaded()}")
         name = agreement.path.name
         if not agreement.covers(topic.agency, topic.event_type):
             what = f"does not let {topic.agency} publish {topic.event_type}"
