@@ -129,6 +129,22 @@ def test_a_command_loads_only_the_libraries_that_it_uses(
     assert loaded(*arguments)[0] <= needed
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("replay", "record", "received", "verify", "rebuild", "withheld", "reconcile", "journal"),
+        *("archive create", "archive show", "archive restore", "evidence create"),
+        *("evidence verify", "evidence page", "quarantine list", "status"),
+    ],
+)
+def test_no_command_loads_the_libraries_of_tables_before_it_has_work_for_them(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take half of the time in which a command starts."""
+    monkeypatch.chdir(tmp_path)
+    assert not loaded(*command.split(), "--help")[0] & {"alembic", "polars", "sqlalchemy"}
+
+
 def test_a_mistyped_command_or_option_is_status_2(
     run: Run,
 ) -> None:

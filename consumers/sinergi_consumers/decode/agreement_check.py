@@ -29,7 +29,6 @@ UNKNOWN_AGREEMENT = "it names the hash "
 
 _NAMED = ("topic", "agreement")
 _DATES = ("starts", "ends")
-_STATED = {"purposes": pl.List(pl.String)}
 _HASH = re.compile("[0-9a-f]{64}")  # any other text of a publisher is not repeated
 _MOST_NAMED = 3
 
@@ -67,9 +66,10 @@ class AgreementCheck:
         """
         # A bus may have thousands of agreements; the events of a topic usually name one.
         named = events.select(*_NAMED).unique(maintain_order=True)
+        dates = dict.fromkeys(_DATES, events.schema["recorded_at"])
         stated = pl.DataFrame(
             [self._stated(*each) for each in named.iter_rows()],
-            {**named.schema, **dict.fromkeys(_DATES, events.schema["recorded_at"]), **_STATED},
+            {**named.schema, **dates, "purposes": pl.List(pl.String)},
             orient="row",
         )
         recorded_at, starts, ends = pl.col("recorded_at"), pl.col("starts"), pl.col("ends")

@@ -12,6 +12,7 @@ double, float · boolean            double precision · boolean
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -23,23 +24,26 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.avro_types.nodes import ValueType
 
-_BY_KIND: dict[str, TypeEngine[Any]] = {
-    "boolean": sa.Boolean(),
-    "bytes": sa.LargeBinary(),
-    "date": sa.Date(),
-    "double": sa.Double(),
-    "enum": sa.Text(),
-    "float": sa.Double(),
-    "int": sa.Integer(),
-    "long": sa.BigInteger(),
-    "string": sa.Text(),
-    "timestamp-micros": sa.DateTime(timezone=True),
-    "uuid": sa.Uuid(),
-}
-
 
 def column_type(node: ValueType) -> TypeEngine[Any]:
     """The type of a column whose values are of an Avro type that is no record and no list."""
     if isinstance(node, DecimalType):
         return sa.Numeric(node.precision, node.scale)
-    return _BY_KIND[node.kind]
+    return _by_kind()[node.kind]
+
+
+@cache
+def _by_kind() -> dict[str, TypeEngine[Any]]:
+    return {
+        "boolean": sa.Boolean(),
+        "bytes": sa.LargeBinary(),
+        "date": sa.Date(),
+        "double": sa.Double(),
+        "enum": sa.Text(),
+        "float": sa.Double(),
+        "int": sa.Integer(),
+        "long": sa.BigInteger(),
+        "string": sa.Text(),
+        "timestamp-micros": sa.DateTime(timezone=True),
+        "uuid": sa.Uuid(),
+    }

@@ -35,12 +35,12 @@ OTHER_KINDS = {
 }
 """What may have the name of a table, by its `relkind`."""
 
-_OTHERS = sa.text("""
+_OTHERS = """
     SELECT c.relname, c.relkind::text
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = :schema AND c.relname = ANY (:names) AND c.relkind NOT IN ('r', 'p')
     ORDER BY c.relname
-""")
+"""
 
 
 def check_names(connection: sa.Connection, projections: Iterable[Projection]) -> None:
@@ -50,7 +50,7 @@ def check_names(connection: sa.Connection, projections: Iterable[Projection]) ->
         TableNameTaken: naming it.
     """
     names = [table.name for projection in projections for table in projection.tables]
-    there = connection.execute(_OTHERS, {"schema": SCHEMA, "names": names})
+    there = connection.execute(sa.text(_OTHERS), {"schema": SCHEMA, "names": names})
     found = tuple(f"{SCHEMA}.{name} is {OTHER_KINDS.get(kind, 'no table')}" for name, kind in there)
     if found:
         raise errors.TableNameTaken(found)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _SECONDS_OF_DAY = 24 * 60 * 60
 _UNITS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 _OUTSIDE_CALENDAR = "a time outside the years 1 to 9999"
-_WRITABLE = (pl.Boolean, pl.String, pl.Binary, pl.Time, pl.Categorical, pl.Enum, pl.Null)
 
 
 def unwritable(rows: pl.DataFrame) -> str | None:
     """Why rows cannot be written: the first column at fault, and its fault. None if they can."""
+    others = (pl.Boolean, pl.String, pl.Binary, pl.Time, pl.Categorical, pl.Enum, pl.Null)
     for name, kind in rows.schema.items():
-        if not (kind.is_numeric() or kind.is_temporal() or isinstance(kind, _WRITABLE)):
+        if not (kind.is_numeric() or kind.is_temporal() or isinstance(kind, others)):
             return f"its column {name} is of type {kind}"
         if isinstance(kind, pl.Duration):
             return f"its column {name} is of type {kind}; give a number of a unit"

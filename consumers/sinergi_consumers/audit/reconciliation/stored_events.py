@@ -21,14 +21,7 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.topics import Topic, TopicPartition
 
-COLUMNS = {
-    "partition": pl.Int32,
-    "leaf": pl.Int64,
-    "high": pl.UInt64,
-    "low": pl.UInt64,
-    "day": pl.Date,
-    "stored": pl.String,
-}
+COLUMNS = ("partition", "leaf", "high", "low", "day", "stored")
 _CHUNK = 50_000
 
 
@@ -115,4 +108,4 @@ def _converted(rows: list[tuple[object, ...]]) -> pl.DataFrame:
         "stored": pl.String,
     }
     frame = pl.DataFrame(rows, schema=given, orient="row")
-    return frame.with_columns(halves(pl.col("event_id"))).select(list(COLUMNS))
+    return frame.with_columns(halves(pl.col("event_id"))).select(COLUMNS)

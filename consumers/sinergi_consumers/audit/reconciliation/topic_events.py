@@ -12,14 +12,6 @@ if TYPE_CHECKING:
     from sinergi_consumers.decode.decoder import Decoder
     from sinergi_consumers.reading.partition import VerifiedBatch
 
-_SCHEMA = {
-    "partition": pl.Int32,
-    "leaf": pl.Int64,
-    "high": pl.UInt64,
-    "low": pl.UInt64,
-    "day": pl.Date,
-}
-
 
 class TopicEvents:
     """Collects the events of the verified batches of a topic.
@@ -34,7 +26,7 @@ class TopicEvents:
     def __init__(self, decoder: Decoder, zone: str) -> None:
         self._decoder = decoder
         self._zone = zone
-        self._parts: list[pl.DataFrame] = [pl.DataFrame(schema=_SCHEMA)]
+        self._parts: list[pl.DataFrame] = [_frame([])]
         self.sizes: dict[int, int] = {}
 
     def add(self, batch: VerifiedBatch) -> None:
@@ -49,12 +41,23 @@ class TopicEvents:
                 day.alias("day"),
             )
             self._parts.append(part.events.select(columns))
-            unread = [
+            unread: list[tuple[object, ...]] = [
                 (batch.partition, each.message.leaf_index, None, None, None)
                 for each in part.refused
             ]
-            self._parts.append(pl.DataFrame(unread, schema=_SCHEMA, orient="row"))
+            self._parts.append(_frame(unread))
 
     def frame(self) -> pl.DataFrame:
         """All of them; of an event that nobody can read, high, low and day are null."""
         return pl.concat(self._parts)
+
+
+def _frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
+    schema = {
+        "partition": pl.Int32,
+        "leaf": pl.Int64,
+        "high": pl.UInt64,
+        "low": pl.UInt64,
+        "day": pl.Date,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")

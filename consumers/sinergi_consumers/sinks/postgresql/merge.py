@@ -13,7 +13,6 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import polars as pl
-import polars.selectors as cs
 from psycopg import sql
 
 from sinergi_consumers.projections.naming import INCOMING
@@ -58,7 +57,7 @@ def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
         ProjectionFailed: a column has a type that CSV cannot hold, such as a list.
     """
     columns = [column.name for column in table.columns]
-    octets = cs.binary().bin.encode("hex").str.replace("^", "\\x")
+    octets = pl.selectors.binary().bin.encode("hex").str.replace("^", "\\x")
     text = BytesIO()
     try:
         rows.select(columns).with_columns(octets).write_csv(text, include_header=False)

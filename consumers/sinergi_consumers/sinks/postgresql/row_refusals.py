@@ -13,7 +13,6 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
-import polars.selectors as cs
 import psycopg
 
 from sinergi_consumers.sinks.postgresql import merge
@@ -63,7 +62,8 @@ def _unstorable(rows: pl.DataFrame) -> list[int]:
 
     They are found without the database, so that they do not need one COPY each.
     """
-    has_nul = pl.any_horizontal(pl.lit(value=False), cs.string().str.contains("\0", literal=True))
+    nul = pl.selectors.string().str.contains("\0", literal=True)
+    has_nul = pl.any_horizontal(pl.lit(value=False), nul)
     return rows.filter(has_nul)["leaf_index"].to_list()
 
 

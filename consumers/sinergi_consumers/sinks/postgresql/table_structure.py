@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from psycopg import sql
-from sqlalchemy.schema import CreateTable
 
-from sinergi_consumers.projections.ddl import DIALECT, OTHER_KINDS
+from sinergi_consumers.projections import ddl
 from sinergi_consumers.projections.projection import SCHEMA
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def create_declared(connection: psycopg.Connection, table: sa.Table) -> None:
     ]
     alike = sa.Table(_declared(table), sa.MetaData(), *columns, prefixes=["TEMPORARY"])
     alike.dialect_options["postgresql"]["on_commit"] = "DROP"
-    connection.execute(str(CreateTable(alike).compile(dialect=DIALECT)).encode())
+    connection.execute(str(sa.schema.CreateTable(alike).compile(dialect=ddl.DIALECT)).encode())
 
 
 def compare_structure(connection: psycopg.Connection, table: sa.Table) -> TableStructure:
@@ -140,7 +139,7 @@ def compare_structure(connection: psycopg.Connection, table: sa.Table) -> TableS
     found_key = {column for (column,) in connection.execute(_KEY, (oid,))}
     return TableStructure(
         name,
-        "" if kind in _TABLES else OTHER_KINDS[kind],
+        "" if kind in _TABLES else ddl.OTHER_KINDS[kind],
         tuple(f"{name}.{column}" for column in wanted if column not in found),
         (*_differing(wanted, found), *_of_key(key, found_key)),
         types,
