@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import samples
 import sqlalchemy as sa
 import tomli_w
-from stage import BUS, DATABASE, READER, seal_and_send
+from stage import BUS, DATABASE, READER, Publication, seal_and_send
 
 from sinergi import migrate
 from sinergi.provision.cluster import Cluster
@@ -30,9 +30,10 @@ from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sinergi.local import Local
+    from sinergi_producers.relay.sealing import OutboxRow
     from sinergi_schemas.catalog import Catalog
 
 _SENDERS = 8  # each waits for the broker most of the time
@@ -135,12 +136,19 @@ class Country:
             for each in sent:
                 each.result()
 
-    def _send(self, publisher: str, count: int, per_checkpoint: int) -> None:
+    def publication(self, publisher: str) -> Publication:
+        """What sends the events of a publisher, whose topic is empty."""
+        return Publication(self, Topic(publisher, self.event_type), self.key(publisher))
+
+    def rows(self, publisher: str, count: int) -> Iterator[OutboxRow]:
+        """So many sample events of a publisher."""
         agreement = self.agreements.covering(publisher, self.event_type, SYSTEM.now())
         assert agreement is not None
-        rows = samples.rows(self.event_type, publisher, count, agreement.hash)
-        topic = Topic(publisher, self.event_type)
-        seal_and_send(self, topic, self.key(publisher), rows, per_checkpoint)
+        return samples.rows(self.event_type, publisher, count, agreement.hash)
+
+    def _send(self, publisher: str, count: int, per_checkpoint: int) -> None:
+        rows = self.rows(publisher, count)
+        seal_and_send(self.publication(publisher), rows, per_checkpoint)
 
     def _agreement(self, publisher: str, key: SigningKey, reader: dict[str, Any]) -> dict[str, Any]:
         return {

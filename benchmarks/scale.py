@@ -12,7 +12,8 @@ import race
 import samples
 import sqlalchemy as sa
 from country import Country
-from results import Figure
+from results import Figure, percentile
+from trickle import KINDS, trickle
 
 from sinergi_schemas.clock import SYSTEM
 
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 AGENCIES = (3, 30, 300)
 EVENTS = 3_000
 PER_CHECKPOINT = 5
-KINDS = ("current",)
+TRICKLING = 100
+TRICKLE_SECONDS = 20
 _EPOCHS = sa.text("SELECT coalesce(sum(epoch), 0) FROM sinergi_consumer.position")
 
 
 def measure(local: Local, folder: Path) -> Iterator[Figure]:
-    """Rate and processor time over a number of agencies, and the time of a start."""
+    """Rate and processor time over a number of agencies, the time of a start, and a trickle."""
     for agencies in AGENCIES:
         began = SYSTEM.monotonic()
         country = Country.set_up(folder, local, samples.FLAT, agencies)
@@ -42,6 +44,17 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
         cpu = finish.cpu_seconds / EVENTS * 1e6
         yield Figure(f"scale.cpu_us_an_event.{agencies}", cpu, "us")
         yield Figure(f"scale.claimed_again_s.{agencies}", _claimed_again(country, url), "s")
+    yield from _trickle(local, folder)
+
+
+def _trickle(local: Local, folder: Path) -> Iterator[Figure]:
+    """How long the lone events of many agencies are on their way, and what the reader takes."""
+    country = Country.set_up(folder, local, samples.FLAT, TRICKLING)
+    url = country.prepare_reader(local.database("scale_trickle"))
+    trickled = trickle(country, url, TRICKLE_SECONDS)
+    yield Figure("scale.trickle_p50_s", percentile(trickled.took, 0.50), "s")
+    yield Figure("scale.trickle_p99_s", percentile(trickled.took, 0.99), "s")
+    yield Figure("scale.trickle_cores", trickled.cores, "cores")
 
 
 def _claimed_again(country: Country, url: str) -> float:

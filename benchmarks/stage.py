@@ -64,32 +64,35 @@ class Place(Protocol):
         """All agreements of the bus."""
 
 
-def seal_and_send(
-    place: Place,
-    topic: Topic,
-    key: SigningKey,
-    rows: Iterator[OutboxRow],
-    per_checkpoint: int,
-    partitions: int = 1,
-) -> None:
-    """Seal and send rows of an outbox, as the relay does, without a database behind."""
-    sealer = Sealer(
-        BUS,
-        topic.agency,
-        [key],
-        {topic.event_type: partitions},
-        lambda _: True,
-        place.agreements.ring,
-        lambda _: None,
-    )
-    ids = {each.fingerprint: each.id for each in place.catalog.all()}
-    sender = Sender(place.connection, BUS, topic.agency, ids)
-    trees = {TreeKey(topic.event_type, at): Frontier.empty() for at in range(partitions)}
+class Publication:
+    """Seals and sends rows of an outbox, as the relay does, without a database behind."""
+
+    def __init__(self, place: Place, topic: Topic, key: SigningKey, partitions: int = 1) -> None:
+        self._sealer = Sealer(
+            BUS,
+            topic.agency,
+            [key],
+            {topic.event_type: partitions},
+            lambda _: True,
+            place.agreements.ring,
+            lambda _: None,
+        )
+        ids = {each.fingerprint: each.id for each in place.catalog.all()}
+        self._sender = Sender(place.connection, BUS, topic.agency, ids)
+        self._trees = {TreeKey(topic.event_type, at): Frontier.empty() for at in range(partitions)}
+
+    def send(self, rows: Iterable[OutboxRow]) -> None:
+        """Send rows under one checkpoint, and wait until the broker has confirmed them."""
+        batch = self._sealer.seal([*rows], self._trees)
+        self._sender.enqueue(batch.updates)
+        self._trees.update((each.tree_key, each.after) for each in batch.updates)
+        self._sender.flush(lambda: None)
+
+
+def seal_and_send(publication: Publication, rows: Iterator[OutboxRow], per_checkpoint: int) -> None:
+    """Send all rows, with a checkpoint for so many of them."""
     while chunk := list(islice(rows, per_checkpoint)):
-        batch = sealer.seal(chunk, trees)
-        sender.enqueue(batch.updates)
-        trees.update((each.tree_key, each.after) for each in batch.updates)
-        sender.flush(lambda: None)
+        publication.send(chunk)
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,8 @@ class Stage:
         (agreement,) = self.agreements
         rows = samples.rows(self.event_type, self.publisher, count, agreement.hash)
         key = self.key("publisher")
-        seal_and_send(self, self.topic, key, rows, per_checkpoint, self.partitions)
+        publication = Publication(self, self.topic, key, self.partitions)
+        seal_and_send(publication, rows, per_checkpoint)
 
     def _make_topics(self) -> None:
         admin = open_admin(self.connection)
