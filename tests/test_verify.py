@@ -128,20 +128,45 @@ def test_a_revision_that_is_put_back_is_found_with_its_child_rows(
     assert (record["expected"]["revision"], record["found"]["revision"]) == ("2", "1")
 
 
+@pytest.mark.parametrize("name", ["sinergi.transfer", "sinergi.transfer_history"])
 def test_a_view_in_place_of_a_table_is_named_and_its_rows_are_compared(
-    verified: VerifiedDatabase,
+    verified: VerifiedDatabase, name: str
 ) -> None:
     verified.execute(
-        "ALTER TABLE sinergi.transfer RENAME TO kept",
-        "CREATE VIEW sinergi.transfer AS SELECT * FROM sinergi.kept WHERE record_id <> 'P/5'",
+        f"ALTER TABLE {name} RENAME TO kept",
+        f"CREATE VIEW {name} AS SELECT * FROM sinergi.kept WHERE record_id <> 'P/5'",
     )
     status, found = verified.document("verify")
     assert status == 1
     table, rows = (each for each in found["parts"] if each["verdict"] == "disproved")
-    assert (table["part"], table["of"]) == ("table", "sinergi.transfer")
+    assert (table["part"], table["of"]) == ("table", name)
     assert "it is a view in place of a table" in table["found"]
     assert table["could_be_done_by"] == "the owner of the schema, or a superuser"
-    assert (rows["of"], rows["found"][:9]) == ("sinergi.transfer", "1 missing")
+    assert (rows["of"], rows["found"][:9]) == (name, "1 missing")
+    (difference,) = found["differences"]
+    ((partition, leaf),) = verified.pair.ask(
+        "SELECT partition, leaf_index FROM sinergi.kept WHERE record_id = 'P/5'"
+    )
+    assert (difference["partition"], difference["leaf"]) == (partition, leaf)
+
+
+def test_a_row_of_a_view_that_names_no_leaf_is_an_extra_row_without_a_place(
+    verified: VerifiedDatabase,
+) -> None:
+    names = verified.pair.ask(
+        "SELECT column_name FROM information_schema.columns"
+        " WHERE table_schema = 'sinergi' AND table_name = 'transfer' ORDER BY ordinal_position"
+    )
+    false = {"leaf_index": "'none' AS leaf_index", "record_id": "'false' AS record_id"}
+    columns = ", ".join(false.get(name, name) for (name,) in names)
+    verified.execute(
+        "ALTER TABLE sinergi.transfer RENAME TO kept",
+        f"CREATE VIEW sinergi.transfer AS SELECT {columns} FROM sinergi.kept LIMIT 1",
+    )
+    status, found = verified.document("verify", "--limit", "99")
+    extra = [each for each in found["differences"] if each["kind"] == "extra"]
+    assert (status, [each["leaf"] for each in extra]) == (1, [None])
+    assert f"{extra[0]['partition']}/?" in verified.run("verify", "--limit", "99")[1]
 
 
 def test_a_column_that_rounds_its_values_is_named(verified: VerifiedDatabase) -> None:

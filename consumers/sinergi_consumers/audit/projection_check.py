@@ -30,6 +30,7 @@ from sinergi_consumers.sinks.postgresql.row_comparison import (
     HELD,
     UNCHECKED,
     TableComparison,
+    safe_value,
 )
 from sinergi_schemas.topics import TopicPartition
 
@@ -73,11 +74,12 @@ _WITHIN_RANGES = sql.SQL(
     "SELECT {key} FROM {record} AS stored"
     " WHERE EXISTS (SELECT FROM unnest({topics}::text[], {numbers}::integer[], {starts}::bigint[],"
     " {ends}::bigint[]) AS gone (topic, partition, first, beyond)"
-    " WHERE stored.topic = gone.topic AND stored.partition = gone.partition"
-    " AND stored.leaf_index >= gone.first AND stored.leaf_index < gone.beyond)"
+    " WHERE {topic} = gone.topic AND {partition} = gone.partition"
+    " AND {leaf_index} >= gone.first AND {leaf_index} < gone.beyond)"
 )
 _OF_UNKNOWN = sql.SQL(
-    "SELECT {key} FROM {record} AS stored JOIN {refusals} AS r USING (topic, partition, leaf_index)"
+    "SELECT {key} FROM {record} AS stored JOIN {refusals} AS r"
+    " ON {topic} = r.topic AND {partition} = r.partition AND {leaf_index} = r.leaf_index"
     " WHERE r.projection = {name} AND {is_unknown}"
 )
 
@@ -280,26 +282,36 @@ class ProjectionCheck:
             [*column] for column in zip(*((*tp, *rest) for tp, *rest in ranges), strict=True)
         ]
         topics, numbers, starts, ends = map(sql.Literal, columns[:4] or [[]] * 4)
+        structure = self.structures[projection.name][projection.record.name]
+
+        def stored(name: str) -> sql.Composed:
+            return safe_value(sql.Identifier("stored", name), name, structure)
+
+        key = sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(stored(name), sql.Identifier(name))
+            for name in projection.kind.key
+        )
+        place = {name: stored(name) for name in ("topic", "partition", "leaf_index")}
         keys = [
             _WITHIN_RANGES.format(
-                key=sql.SQL(", ").join(map(sql.Identifier, projection.kind.key)),
+                key=key,
                 record=record,
                 topics=topics,
                 numbers=numbers,
                 starts=starts,
                 ends=ends,
+                **place,
             )
             for record in (real(projection.record), expected(projection.record))
         ]
         keys.append(
             _OF_UNKNOWN.format(
-                key=sql.SQL(", ").join(
-                    sql.Identifier("stored", name) for name in projection.kind.key
-                ),
+                key=key,
                 record=real(projection.record),
                 refusals=REFUSALS,
                 name=sql.Literal(projection.name),
                 is_unknown=_IS_UNKNOWN,
+                **place,
             )
         )
         self._connection.execute(

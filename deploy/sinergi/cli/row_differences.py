@@ -167,11 +167,9 @@ def show(found: Iterable[RowDifference], display: ValueDisplay, count: int, most
 
 def _lines(difference: RowDifference, display: ValueDisplay) -> Iterator[list[str | TableCell]]:
     table = f"{difference.table}, of {difference.topic}"
-    place: list[str | TableCell] = [
-        table,
-        f"{difference.partition}/{difference.leaf_index}",
-        _key(difference),
-    ]
+    numbers = (difference.partition, difference.leaf_index)
+    leaf = "/".join("?" if each is None else str(each) for each in numbers)
+    place: list[str | TableCell] = [table, leaf, _key(difference)]
     match difference.kind:
         case RowDifferenceKind.MISSING:
             yield [*place, "", "a row", _absent(difference)]

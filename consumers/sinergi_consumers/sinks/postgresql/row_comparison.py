@@ -44,6 +44,8 @@ _EXACT = (
     "uuid",
 )
 _PLACE = ("topic", "partition", "leaf_index")
+_NUMBERS = frozenset({"revision", "partition", "leaf_index"})
+_AS_NUMBER = sql.SQL("CASE WHEN {0}::text ~ '^[0-9]{{1,18}}$' THEN {0}::text::bigint END")
 _RECORD = ("agency", "record_id", "revision")
 _C = sql.SQL(' COLLATE "C"')
 _ROWS_AT_ONCE = 500
@@ -80,7 +82,7 @@ class RowDifference(NamedTuple):
         table: with its schema.
         hold: whether quarantine has the event that the row should come from.
         topic, partition, leaf_index: of the event that the expected row comes from; for an extra
-            row what the row itself names.
+            row what the row itself names. The numbers are None where it names none.
         key: the columns that identify the row, as text.
         columns: the names of all columns.
         expected, found: their values as text; None where there is no such row.
@@ -90,8 +92,8 @@ class RowDifference(NamedTuple):
     kind: RowDifferenceKind
     hold: QuarantineHold
     topic: str
-    partition: int
-    leaf_index: int
+    partition: int | None
+    leaf_index: int | None
     key: tuple[tuple[str, str | None], ...]
     columns: tuple[str, ...]
     expected: tuple[str | None, ...] | None
@@ -292,7 +294,7 @@ class TableComparison:
             unchecked = sql.SQL("NOT EXISTS (SELECT FROM {} AS u WHERE {})").format(
                 UNCHECKED,
                 sql.SQL(" AND ").join(
-                    sql.SQL("u.{0} = coalesce(e.{0}, f.{0})").format(sql.Identifier(name))
+                    sql.SQL("u.{} = {}").format(sql.Identifier(name), self._either(name))
                     for name in self.projection.kind.key
                 ),
             )
@@ -306,7 +308,7 @@ class TableComparison:
             " FROM {sources} WHERE {where}"
         ).format(
             either=sql.SQL(", ").join(
-                sql.SQL("coalesce(e.{0}, f.{0}) AS {0}").format(sql.Identifier(name))
+                sql.SQL("{} AS {}").format(self._either(name), sql.Identifier(name))
                 for name in (*_RECORD, *_PLACE)
             ),
             typed=sql.SQL(", ").join(
@@ -324,6 +326,11 @@ class TableComparison:
             sources=sources,
             where=sql.SQL(" AND ").join(conditions),
         )
+
+    def _either(self, name: str) -> sql.Composed:
+        """The value of the expected row, or else of the one that was found."""
+        either = sql.SQL("coalesce(e.{0}, f.{0})").format(sql.Identifier(name))
+        return safe_value(either, name, self.structure)
 
     def _same_record(self, one: str, other: str) -> sql.Composed:
         return sql.SQL(" AND ").join(
@@ -343,3 +350,18 @@ class TableComparison:
         if self.structure.is_as_declared and (kind in _EXACT or kind.startswith("numeric(")):
             return sql.Composed([value])
         return sql.SQL("{}::text").format(value) + _C
+
+
+def safe_value(value: sql.Composable, name: str, structure: TableStructure) -> sql.Composed:
+    """A value of a record's key or place that can be compared, whatever the table's columns are.
+
+    A view may give its columns any type. What is no number is null then.
+
+    Args:
+        value: the value as SQL.
+        name: of the column.
+    """
+    if structure.is_as_declared:
+        return sql.Composed([value])
+    form = _AS_NUMBER if name in _NUMBERS else sql.SQL("{0}::text")
+    return form.format(value)
