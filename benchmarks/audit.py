@@ -1,4 +1,4 @@
-"""Audit: one topic replayed into Parquet, verified, and searched for one record.
+"""Audit: the start of a command; one topic into Parquet, verified, and searched for one record.
 
 Beside it stand a plain consumer that reads the same bytes, and a verifier in Go that checks the
 same leaves and signatures, from a file, without a broker. All measure their processor time too: on
@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ import samples
 from race import Finish
 from results import Figure
 from stage import Stage
+
+from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +54,13 @@ SAMPLES = (
     Sample("audit.flat_by_three", samples.FLAT, 100_000, 3),
 )
 _OURS = ("parquet", "verify", "one_record")
+_COMMANDS = ("replay", "record", "verify", "evidence verify")
+_STARTS = 5
 
 
 def measure(local: Local, folder: Path) -> Iterator[Figure]:
     """Events a second of each, processor time for a million events, and peak memory."""
+    yield from start_ups()
     for sample in SAMPLES:
         count = int(sample.events * _SHARE)
         stage = Stage.set_up(folder, local, sample.event_type)
@@ -70,6 +76,21 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
             cpu = finish.cpu_seconds * 1e6 / count
             yield Figure(f"{sample.name}.{name}_cpu", cpu, "CPU s / 1,000,000")
             yield Figure(f"{sample.name}.{name}_peak_mib", finish.peak_mib, "MiB")
+
+
+def start_ups() -> Iterator[Figure]:
+    """How long a command takes until it could begin to work, in the median of some starts."""
+    for name in _COMMANDS:
+        seconds = sorted(_start_up(name.split()) for _ in range(_STARTS))
+        figure = f"audit.start_up.{name.replace(' ', '_')}"
+        yield Figure(figure, seconds[_STARTS // 2], "s")
+
+
+def _start_up(command: list[str]) -> float:
+    since = SYSTEM.monotonic()
+    program = [sys.executable, "-m", "sinergi", *command, "--help"]
+    subprocess.run(program, check=True, capture_output=True)  # noqa: S603 - our own program
+    return SYSTEM.monotonic() - since
 
 
 def _by_go(stage: Stage, folder: Path, count: int) -> Finish | None:
