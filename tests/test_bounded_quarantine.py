@@ -52,14 +52,15 @@ def rows_seen(
         own.execute(sql.SQL("INSERT INTO {0} ({1}) SELECT {1} FROM {2}").format(*names))
         question = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) {}").format(statement)
         ((plans,),) = own.execute(question, values or None).fetchall()
-    return sum(_seen(plans[0]["Plan"]))
+    return sum(rows_of_steps(plans[0]["Plan"]))
 
 
-def _seen(step: Mapping[str, Any]) -> Iterator[int]:
+def rows_of_steps(step: Mapping[str, Any]) -> Iterator[int]:
+    """The rows that each step of an analysed plan sees, whether it keeps them or not."""
     removed = [found for name, found in step.items() if name.startswith("Rows Removed")]
     yield int(step["Actual Loops"] * (step["Actual Rows"] + sum(removed)))
     for each in step.get("Plans", ()):
-        yield from _seen(each)
+        yield from rows_of_steps(each)
 
 
 @pytest.mark.parametrize("known", ["nothing", "other topics", "all"])

@@ -30,7 +30,15 @@ _ROWS = sql.SQL(
     " AND d.partition = q.partition AND d.leaf_index = q.leaf_index), count(*) OVER ()"
     " FROM sinergi_consumer.quarantine AS q WHERE {} ORDER BY id LIMIT %s"
 )
-_NAMES = sql.SQL("SELECT DISTINCT {0} FROM sinergi_consumer.quarantine ORDER BY {0}")
+# The least name, then the least one above it, and so on: an index has each at once. DISTINCT would
+# read all rows.
+_NAMES = sql.SQL(
+    "WITH RECURSIVE found (name) AS ("
+    " SELECT min({0}) FROM sinergi_consumer.quarantine UNION ALL"
+    " SELECT (SELECT min({0}) FROM sinergi_consumer.quarantine WHERE {0} > found.name)"
+    " FROM found WHERE found.name IS NOT NULL)"
+    " SELECT name FROM found WHERE name IS NOT NULL"
+)
 _DECISIONS = sql.SQL(
     "SELECT d.action, d.outcome, d.decided_by, d.why, d.decided_at"
     " FROM sinergi_consumer.decision AS d JOIN sinergi_consumer.quarantine AS q"

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 _COLUMNS = "id, event_id, event_type, record_id, revision, recorded_at, backfill, held"
-_WHICH = {"held": "held IS NOT NULL", "unsealed": "held IS NULL"}
+# The conditions are those of the outbox's partial indexes, so that no sealed row is read.
+_HELD = "leaf_index IS NULL AND held IS NOT NULL"
+_LIVE = "leaf_index IS NULL AND held IS NULL AND NOT backfill"
+_BACKFILL = "leaf_index IS NULL AND held IS NULL AND backfill"
 
 
 class PendingKind(StrEnum):
@@ -21,6 +24,13 @@ class PendingKind(StrEnum):
 
     HELD = "held"
     UNSEALED = "unsealed"
+
+
+_WHICH = {
+    None: (_HELD, _LIVE, _BACKFILL),
+    PendingKind.HELD: (_HELD,),
+    PendingKind.UNSEALED: (_LIVE, _BACKFILL),
+}
 
 
 class PendingRow(NamedTuple):
@@ -52,11 +62,13 @@ def pending_rows(url: str, kind: PendingKind | None, most: int) -> tuple[list[Pe
     Raises:
         DatabaseAway, DatabaseBroken: the database does not answer, or has no such tables.
     """
-    which = f"leaf_index IS NULL AND {_WHICH[kind] if kind else 'true'}"
+    waiting = " UNION ALL ".join(
+        f"SELECT {_COLUMNS} FROM sinergi_producer.outbox WHERE {which}"  # noqa: S608 - ours
+        for which in _WHICH[kind]
+    )
     with closing(Database(url, "sinergi outbox")) as database, database.reading() as connection:
         rows = connection.execute(
-            f"SELECT {_COLUMNS}, count(*) OVER () FROM sinergi_producer.outbox"  # noqa: S608 - ours
-            f" WHERE {which} ORDER BY id LIMIT %s",
+            f"SELECT *, count(*) OVER () FROM ({waiting}) AS waiting ORDER BY id LIMIT %s",  # noqa: S608 - ours
             (most,),
         ).fetchall()
     return [PendingRow(*row[:-1]) for row in rows], rows[0][-1] if rows else 0

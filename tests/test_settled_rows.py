@@ -1,0 +1,163 @@
+"""What people and status ask of the databases costs no more for all that is settled there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from sinergi import migrate
+from sinergi.status import databases
+from sinergi_consumers.quarantine.admin import (
+    UNSETTLED,
+    Quarantine,
+    QuarantineFilter,
+    QuarantineState,
+)
+from sinergi_producers.outbox.pending import PendingKind, pending_rows
+from sinergi_schemas.postgresql.address import conninfo
+from test_bounded_quarantine import rows_of_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+ROWS = 30_000
+FEW = 100
+TOPIC = "sinergi.lapas-1.transfer"
+SENT = f"""
+    INSERT INTO sinergi_producer.tree (event_type, partition, size, sent_size)
+        VALUES ('transfer', 0, {ROWS}, {ROWS});
+    INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision, recorded_at,
+        fingerprint, datum, partition, leaf_index)
+    SELECT gen_random_uuid(), 'transfer', 'P/' || n, 1, now(), '', '', 0, n
+        FROM generate_series(0, {ROWS - 1}) AS n;
+    INSERT INTO sinergi_producer.checkpoint (event_type, partition, size, root, frontier, note)
+    SELECT 'transfer', 0, n, '', '', '' FROM generate_series(1, {ROWS}) AS n
+"""
+WAITING = """
+    INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision, recorded_at,
+        fingerprint, datum, backfill, held)
+    VALUES (gen_random_uuid(), 'transfer', 'Q/1', 1, now(), '', '', true, NULL),
+        (gen_random_uuid(), 'transfer', 'Q/2', 1, now(), '', '', false, 'no agreement'),
+        (gen_random_uuid(), 'transfer', 'Q/3', 1, now(), '', '', false, NULL)
+"""
+QUARANTINED = """
+    INSERT INTO sinergi_consumer.quarantine (projection, topic, partition, leaf_index, revision,
+        state, reason, detail, fingerprint, key_hash, leaf_hash, size)
+    SELECT 'transfer', 'sinergi.lapas-' || n % 3 || '.transfer', 0, n, 1, {state}, 'rows-refused',
+        '', '', sha256(n::text::bytea), '', 0 FROM generate_series({first}, {last}) AS n
+"""
+SETTLED = QUARANTINED.format(
+    state="CASE n % 2 WHEN 0 THEN 'retried' ELSE 'discarded' END", first=1, last=ROWS
+)
+OPEN = QUARANTINED.format(
+    state="CASE n % 2 WHEN 0 THEN 'open' ELSE 'superseded' END", first=ROWS + 1, last=ROWS + 6
+)
+RECEIVED = f"""
+    INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at, published_at)
+    SELECT '{TOPIC}', 0, n, '', now(), now() FROM generate_series(1, {ROWS}) AS n;
+    INSERT INTO sinergi_consumer.checkpoint (topic, partition, size, root, note)
+    SELECT '{TOPIC}', 0, n, '', '' FROM generate_series(1, {ROWS}) AS n
+"""
+
+
+@pytest.fixture
+def filled(postgresql: str) -> str:
+    """A database with much that is settled and little that waits, as autovacuum leaves it."""
+    for role in migrate.Role:
+        migrate.upgrade(postgresql, role)
+    with psycopg.connect(conninfo(postgresql), autocommit=True) as connection:
+        for each in (SENT, WAITING, SETTLED, OPEN, RECEIVED):
+            connection.execute(each)
+        connection.execute("VACUUM ANALYZE")
+    return postgresql
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
+    """The plan of every statement about our tables that this process runs from now on."""
+    found: list[Mapping[str, Any]] = []
+    execute: Any = psycopg.Connection.execute
+
+    def explained(
+        connection: psycopg.Connection, query: Any, values: Any = None, **options: Any
+    ) -> Any:
+        text = psycopg.sql.SQL(query) if isinstance(query, str) else query
+        if not isinstance(text, bytes) and "sinergi_" in text.as_string(connection):
+            question = psycopg.sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) {}").format(text)
+            ((plan,),) = execute(connection, question, values).fetchall()
+            found.append(plan[0]["Plan"])
+        return execute(connection, query, values, **options)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", explained)
+    return found
+
+
+def scanned_whole(step: Mapping[str, Any]) -> Iterator[str]:
+    """The tables that a plan reads from their first row to as many as it needs."""
+    if step["Node Type"] == "Seq Scan":
+        yield step["Relation Name"]
+    for each in step.get("Plans", ()):
+        yield from scanned_whole(each)
+
+
+def assert_no_settled_row_was_read(plans: list[Mapping[str, Any]]) -> None:
+    assert plans
+    assert max(sum(rows_of_steps(each)) for each in plans) < FEW
+    tables = {table for each in plans for table in scanned_whole(each)}
+    assert not tables & {"outbox", "quarantine"}
+
+
+@pytest.mark.parametrize("kind", [None, *PendingKind])
+def test_the_list_of_the_outbox_reads_no_sealed_row(
+    filled: str, plans: list[Mapping[str, Any]], kind: PendingKind | None
+) -> None:
+    rows, count = pending_rows(filled, kind, 2)
+    expected = {
+        None: ["Q/1", "Q/2", "Q/3"],
+        PendingKind.HELD: ["Q/2"],
+        PendingKind.UNSEALED: ["Q/1", "Q/3"],
+    }[kind]
+    assert [each.record_id for each in rows] == expected[:2]
+    assert count == len(expected)
+    assert_no_settled_row_was_read(plans)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        (QuarantineFilter(states=UNSETTLED), 6),
+        (QuarantineFilter(states=[QuarantineState.OPEN]), 3),
+        (QuarantineFilter(states=[QuarantineState.SUPERSEDED]), 3),
+        (QuarantineFilter(states=UNSETTLED, topic=TOPIC), 2),
+        (QuarantineFilter(states=UNSETTLED, topic=TOPIC, partition=0), 2),
+        (QuarantineFilter(states=UNSETTLED, projection="transfer"), 6),
+        (QuarantineFilter(states=UNSETTLED, reason="rows-refused"), 6),
+    ],
+)
+def test_the_list_of_quarantine_reads_no_settled_row(
+    filled: str, plans: list[Mapping[str, Any]], wanted: QuarantineFilter, count: int
+) -> None:
+    assert Quarantine(filled).rows(wanted, 1)[1] == count
+    assert_no_settled_row_was_read(plans)
+
+
+def test_the_names_in_quarantine_are_found_without_reading_its_rows(
+    filled: str, plans: list[Mapping[str, Any]]
+) -> None:
+    quarantine = Quarantine(filled)
+    assert quarantine.names("topic") == [f"sinergi.lapas-{n}.transfer" for n in range(3)]
+    assert quarantine.names("projection") == ["transfer"]
+    assert quarantine.names("reason") == ["rows-refused"]
+    assert_no_settled_row_was_read(plans)
+
+
+@pytest.mark.parametrize(
+    "look", [databases.producer_rows, databases.consumer_rows], ids=["publisher", "reader"]
+)
+def test_status_reads_no_settled_row(
+    filled: str, plans: list[Mapping[str, Any]], look: Callable[[str], object]
+) -> None:
+    look(filled)
+    assert_no_settled_row_was_read(plans)
