@@ -1,4 +1,4 @@
-"""`sinergi verify` over positions and checkpoints that somebody has edited."""
+"""`sinergi verify` and `reconcile` over positions and checkpoints that somebody has edited."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sinergi_schemas.topics import TopicPartition
+from test_reconcile import COUNT, Desk, desk, totals
 from test_verify import empty, verified
 
 if TYPE_CHECKING:
     from verified_database import VerifiedDatabase
 
-__all__ = ["empty", "verified"]  # fixtures
+__all__ = ["desk", "empty", "verified"]  # fixtures
 
 _OF_ONE = "WHERE projection = 'transfer' AND partition = 0"
 
@@ -67,3 +68,15 @@ def test_a_name_that_is_no_topic_is_disproved_and_all_else_is_proved(
         ("position", "disproved"),
     }
     assert all("no topic" in each["of"] for each in wrong)
+
+
+def test_a_database_with_an_edited_position_is_not_reconciled_and_the_other_sides_are(
+    desk: Desk,
+) -> None:
+    desk.execute(
+        desk.pair.consumer, "UPDATE sinergi_consumer.position SET tree_size = tree_size + 1024"
+    )
+    status, found = desk.document()
+    assert (status, found["equal"]) == (2, None)
+    assert "hashes are not a frontier of" in found["not_read"][desk.reader]
+    assert totals(found, "outbox", "events") == COUNT

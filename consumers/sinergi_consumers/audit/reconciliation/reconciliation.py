@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.topics import Topic
 
-_UNREADABLE = (errors.Unavailable, errors.Fatal, errors.Refused)
+_UNREADABLE = (errors.Unavailable, errors.Fatal, errors.Refused, errors.StoredStateInvalid)
 
 
 @dataclass(frozen=True, slots=True)
