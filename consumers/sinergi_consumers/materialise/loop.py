@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_consumers.sinks.protocol import Receipt
     from sinergi_schemas.clock import Clock
+    from sinergi_schemas.seal.skipped import SkippedMessages
     from sinergi_schemas.timeouts import MaterialiserTimeouts
 
 _log = structlog.get_logger(__name__)
@@ -96,6 +97,8 @@ class Materialiser:
         self._loaded = LoadedAgreements(bus, store, clock, timeouts)
         self._halts = Halts(store.sink, clock, timeouts.retry_first, timeouts.retry_most)
         self._claim_pauses = Pauses(clock, timeouts.retry_first, timeouts.retry_unclaimed)
+        self._arrived: set[TopicPartition] = set()
+        self._skipped: list[tuple[TopicPartition, Sequence[SkippedMessages]]] = []
         self._skip_report = SkipReport()
         self._position_check = PositionCheck(store.sink, clock, timeouts.positions)
 
@@ -178,30 +181,32 @@ class Materialiser:
 
     def _verify(self, arrival: Arrival) -> set[TopicPartition]:
         """Verify a part of what has arrived; see `_poll`."""
+        self._arrived |= arrival.messages.keys() | arrival.ended
         for tp, messages in arrival.messages.items():
             self._claims[tp].partition.add(messages)
         for batch in arrival.unreadable:
             self._claims[batch.tp].partition.skipped.add(batch.cause, batch.offset)
+            self._arrived.add(batch.tp)
         for tp in arrival.ended:
             self._claims[tp].partition.end()
         return arrival.out_of_range
 
     def _unclaim(self, out_of_range: set[TopicPartition]) -> None:
         """Let topic-partitions be claimed anew: their next leaf may be at another offset."""
-        for tp in out_of_range & self._active_claims().keys():
+        for tp in out_of_range & self._claims.keys() & self._assignment.active:
             del self._claims[tp]
             self._assignment.unclaim(tp)
 
-    def _verified(
-        self,
-    ) -> tuple[list[ClaimedBatch], dict[TopicPartition, ReadingError]]:
+    def _verified(self) -> tuple[list[ClaimedBatch], dict[TopicPartition, ReadingError]]:
         """The batches that a checkpoint covers, and the topic-partitions that cannot be read on.
 
-        The verified leaves before a fault are returned first, and the error in the next round.
+        The verified leaves before a fault are returned first, and the error in the next round. A
+        topic-partition of which nothing has arrived costs nothing.
         """
         failed: dict[TopicPartition, ReadingError] = {}
         batches: list[ClaimedBatch] = []
-        for tp, claim in self._active_claims().items():
+        for tp in self._arrived & self._claims.keys() & self._assignment.active:
+            claim = self._claims[tp]
             try:
                 batch = self._verified_batch(claim)
             except (errors.TopicHalted, errors.Unavailable) as why:
@@ -209,6 +214,9 @@ class Materialiser:
             else:
                 if batch:
                     batches.append(ClaimedBatch(claim, batch))
+            if skipped := claim.partition.skipped.drain():
+                self._skipped.append((tp, skipped))
+        self._arrived = {each.claim.tp for each in batches}
         return batches, failed
 
     def _verified_batch(self, claim: Claim) -> VerifiedBatch | None:
@@ -241,11 +249,6 @@ class Materialiser:
         claim.partition = self._loaded.partition(tp, claim.partition.frontier)
         claim.start = claim.start.first
         self._assignment.rewind(claim.tp, claim.start.offset)
-
-    def _active_claims(self) -> dict[TopicPartition, Claim]:
-        """The claims whose topic-partitions are being read."""
-        active = self._assignment.active
-        return {tp: claim for tp, claim in self._claims.items() if tp in active}
 
     def _start_storing(
         self, database: ThreadPoolExecutor, ready: Sequence[ReadyBatches]
@@ -324,11 +327,11 @@ class Materialiser:
 
     def _report_skipped(self) -> None:
         """Log what was skipped, once for each cause and topic-partition, and count all of it."""
-        for tp, claim in self._claims.items():
-            if skipped := claim.partition.skipped.drain():
-                self._skip_report.report(tp, skipped)
-                with self._report.left_for_later("skipped messages not counted"):
-                    self._sink.record_skipped(tp, skipped)
+        for tp, skipped in self._skipped:
+            self._skip_report.report(tp, skipped)
+            with self._report.left_for_later("skipped messages not counted"):
+                self._sink.record_skipped(tp, skipped)
+        self._skipped.clear()
 
     def _reload_agreements(self) -> None:
         """If the agreements have changed, read on under the new ones from the stored positions.
