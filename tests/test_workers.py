@@ -5,6 +5,7 @@ of them fails.
 from __future__ import annotations
 
 import signal
+import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import count
@@ -16,6 +17,7 @@ from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, running, transfer
+from sinergi_consumers.materialise.assignment import Assignment
 from sinergi_consumers.materialise.client_check import AbsenceCounter
 from sinergi_consumers.materialise.stall_detection import StallDetector
 from sinergi_schemas import errors
@@ -24,13 +26,12 @@ from sinergi_schemas.topics import TopicPartition
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator, MutableMapping
     from pathlib import Path
 
     from sinergi_consumers.materialise.arrival import Arrival
-    from sinergi_consumers.materialise.assignment import Assignment
     from sinergi_consumers.materialise.loop import Materialiser
+    from sinergi_consumers.reading.start import Start
 
     Log = list[MutableMapping[str, Any]]
 
@@ -249,6 +250,33 @@ def test_workers_that_come_and_go_share_the_partitions(
             agency.until_all_is_there()
     assert fenced_by_itself(log) == []
     assert [each for each in log if each["log_level"] == "error"] == []
+
+
+def test_a_worker_whose_claims_take_longer_than_a_poll_may_is_not_expelled(
+    pair: AgencyPair, agency: BusyPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is claimed first has its rows while the others are still being claimed."""
+    options = {**pair.connection.options, "max.poll.interval.ms": "5000"}
+    pair.connection = replace(pair.connection, options=options)
+    agency.publish(40)
+    sent = "SELECT sum(sent_size)::integer FROM sinergi_producer.tree"
+    until(lambda: pair.ask(sent, pair.producer) == [(40,)], "all are sent")
+    stored: list[int] = []
+    start = Assignment.start
+
+    def delayed(*arguments: Any) -> Start:
+        stored.append(pair.count("sinergi.transfer"))
+        threading.Event().wait(2.0)  # as brokers that answer slowly: eight seconds for all four
+        return start(*arguments)
+
+    monkeypatch.setattr(Assignment, "start", delayed)
+    with capture_logs([merge_contextvars]) as log, materialising(pair, "A"):
+        agency.until_all_is_there()
+    assert len(stored) == PARTITIONS
+    assert stored[-1] > 0
+    claims = [each for each in log if each["event"] == "topic-partition claimed"]
+    assert len(claims) == PARTITIONS
+    assert [each for each in log if each["log_level"] in ("warning", "error")] == []
 
 
 def test_a_share_that_another_claimed_is_read_again_from_its_row(
