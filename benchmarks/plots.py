@@ -27,9 +27,17 @@ def draw(figures: Mapping[str, float]) -> None:
     ]
     if relays:
         _bars("relay", "Relaying, events a second", relays)
-    sizes = sorted(int(name.split(".")[2]) for name in figures if name.startswith("growth.rate."))
-    if sizes:
-        _growth(figures, sizes)
+    _lines(
+        figures,
+        "growth",
+        "events on the topic",
+        {"rate": "events a second", "peak_mib": "peak, MiB"},
+    )
+    times = {
+        "cpu_us_an_event": "processor time of an event, µs",
+        "claimed_again_s": "until all topics are claimed again, s",
+    }
+    _lines(figures, "scale", "agencies", times)
 
 
 def _data(values: Sequence[Mapping[str, object]]) -> alt.Data:
@@ -47,21 +55,25 @@ def _bars(name: str, title: str, found: Sequence[tuple[str, float]]) -> None:
     (bars + text).properties(width=_WIDTH).save(FOLDER / f"{name}.svg")
 
 
-def _growth(figures: Mapping[str, float], sizes: Sequence[int]) -> None:
+def _lines(figures: Mapping[str, float], part: str, over: str, titles: Mapping[str, str]) -> None:
+    """A plot for each kind of figure that a part has at several numbers, if it has."""
     values = [
-        {"events": size, "what": title, "value": figures[f"growth.{what}.{size}"]}
-        for size in sizes
-        for what, title in (("rate", "events a second"), ("peak_mib", "peak memory, MiB"))
+        {"number": int(name.rpartition(".")[2]), "what": title, "value": value}
+        for what, title in titles.items()
+        for name, value in figures.items()
+        if name.startswith(f"{part}.{what}.")
     ]
+    if not values:
+        return
     line = (
         alt.Chart(_data(values))
         .mark_line(point=True)
         .encode(
-            x=alt.X("events:Q", scale=alt.Scale(type="log"), title="events on the topic"),
+            x=alt.X("number:Q", scale=alt.Scale(type="log"), title=over),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=True)),
         )
         .properties(width=_WIDTH, height=160)
     )
     line.facet(row=alt.Row("what:N", title=None)).resolve_scale(y="independent").save(
-        FOLDER / "growth.svg"
+        FOLDER / f"{part}.svg"
     )
