@@ -61,7 +61,7 @@ def report_restored(found: RestoredTopic) -> None:
         hint = "the operator's `sinergi provision plan` shows whether the brokers delete messages"
         terminal.note(f"  {what}; {hint}")
     if found.has_times is False:
-        what = "the brokers have stamped them anew: message.timestamp.type is LogAppendTime"
+        what = "its messages bear the times at which they arrived (LogAppendTime)"
         terminal.note(f"  {what}; no seal covers a timestamp")
 
 
