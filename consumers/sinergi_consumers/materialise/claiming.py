@@ -43,8 +43,9 @@ def claimed(
         except (errors.TopicHalted, errors.Unavailable) as why:
             yield tp, why
     try:
-        waiting = loaded.automatic_retry.waiting(incarnations) if incarnations else set()
         positions = _positions([*incarnations], sink)
+        # Only now, when no other worker can add to quarantine any more.
+        waiting = loaded.automatic_retry.waiting(positions.keys()) if positions else set()
     except errors.Unavailable as why:
         yield from ((tp, why) for tp in incarnations)
         return
