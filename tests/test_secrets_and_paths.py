@@ -444,6 +444,9 @@ def test_who_waits_for_a_pipe_can_be_stopped(
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as relay:
         until(lambda: opened(fifo, ends), "it waits for what comes out of the pipe")
         relay.send_signal(number)
-        _, err = relay.communicate(timeout=PATIENCE_SECONDS)
+        try:
+            _, err = relay.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            relay.kill()
     os.close(ends.pop())
     assert (relay.returncode, err) == (ExitStatus.STOPPED, b"sinergi: stopped\n")

@@ -8,6 +8,7 @@ that is read once at the start may be a pipe, as a shell's process substitution 
 from __future__ import annotations
 
 import os
+import select
 import stat
 from contextlib import contextmanager
 from errno import EFBIG, EINVAL, EISDIR
@@ -16,7 +17,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
+
+_LOOK_MILLISECONDS = 200
 
 
 def read_regular(path: Path, most: int) -> tuple[int, bytes]:
@@ -40,8 +44,18 @@ def read(path: Path, most: int) -> tuple[int, bytes]:
     Raises:
         OSError: it cannot be read, or holds more than `most` bytes; it names the path.
     """
-    with path_named(path), path.open("rb") as file:
-        return os.fstat(file.fileno()).st_mode, _content(path, file, most)
+    with path_named(path), open(path, "rb", 0, opener=_without_waiting) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        data = b""
+        while len(data) <= most:
+            _wait(file)
+            more = file.read(most + 1 - len(data))
+            if more is None:
+                continue  # another process has read it
+            if not more:
+                return mode, data
+            data += more
+        raise _too_large(path, most)
 
 
 def beginning(path: Path, most: int) -> bytes:
@@ -100,8 +114,24 @@ def _without_waiting(path: str, flags: int) -> int:
 def _content(path: Path, file: BinaryIO, most: int) -> bytes:
     data = file.read(most + 1)
     if len(data) > most:
-        raise OSError(EFBIG, f"it holds more than {most:,} bytes", str(path))
+        raise _too_large(path, most)
     return data
+
+
+def _too_large(path: Path, most: int) -> OSError:
+    return OSError(EFBIG, f"it holds more than {most:,} bytes", str(path))
+
+
+def _wait(file: FileIO) -> None:
+    """Wait until a file can be read, or its writers have closed it.
+
+    A signal that comes just before a call that waits does not end it, and Python handles signals
+    only between two calls. So no call waits for long.
+    """
+    readable = select.poll()
+    readable.register(file, select.POLLIN)
+    while not readable.poll(_LOOK_MILLISECONDS):
+        pass
 
 
 def _check(path: Path, mode: int) -> None:
