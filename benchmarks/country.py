@@ -6,14 +6,12 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import samples
 import sqlalchemy as sa
 import tomli_w
-from stage import BUS, DATABASE, READER, Publication, seal_and_send
+from stage import BUS, DATABASE, READER, Place, Publication, seal_and_send
 
 from sinergi import migrate
 from sinergi.provision.cluster import Cluster
@@ -22,35 +20,25 @@ from sinergi_consumers.bus import Bus
 from sinergi_consumers.materialise.factory import MaterialiserSetup
 from sinergi_consumers.projections.projection import Projection, current
 from sinergi_consumers.reading.source import KafkaSource
-from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.topics import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from sinergi.local import Local
     from sinergi_producers.relay.sealing import OutboxRow
-    from sinergi_schemas.catalog import Catalog
 
 _SENDERS = 8  # each waits for the broker most of the time
 
 
 @dataclass(frozen=True)
-class Country:
-    """So many agencies, each with a topic of one partition.
+class Country(Place):
+    """So many agencies, each with a topic of one partition."""
 
-    Attributes:
-        folder: keys and agreements, for the processes that are started.
-        kafka: where the broker is, `host:port`.
-    """
-
-    folder: str
-    kafka: str
-    event_type: str
     agencies: int
 
     @classmethod
@@ -84,25 +72,6 @@ class Country:
     def publishers(self) -> list[str]:
         """The agencies that publish. Two countries have none in common."""
         return [f"lapas-{self.agencies}-{number}" for number in range(self.agencies)]
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """A catalogue that knows the event type."""
-        return samples.catalog(self.event_type)
-
-    @cached_property
-    def connection(self) -> Connection:
-        """The broker."""
-        return Connection(self.kafka)
-
-    @cached_property
-    def agreements(self) -> Agreements:
-        """One agreement of each publisher."""
-        return Agreements.load(Path(self.folder) / "agreements")
-
-    def key(self, name: str) -> SigningKey:
-        """The key of a publisher, or `receipts`."""
-        return SigningKey.load(Path(self.folder) / f"{name}.key")
 
     def projections(self) -> list[Projection]:
         """The projection *current*."""

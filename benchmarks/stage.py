@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import samples
 import sqlalchemy as sa
@@ -48,20 +48,37 @@ READER = "bnnk-rekaan"
 DATABASE = "main"
 
 
-class Place(Protocol):
-    """Where events are sent: a bus, and what its processes need."""
+@dataclass(frozen=True)
+class Place:
+    """A bus on a local broker, and what its processes need.
 
-    @property
+    Attributes:
+        folder: keys and agreements, for the processes that are started.
+        kafka: where the broker is, `host:port`.
+    """
+
+    folder: str
+    kafka: str
+    event_type: str
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """A catalogue that knows the event type."""
+        return samples.catalog(self.event_type)
+
+    @cached_property
     def connection(self) -> Connection:
         """The broker."""
+        return Connection(self.kafka)
 
-    @property
-    def catalog(self) -> Catalog:
-        """The schemas."""
-
-    @property
+    @cached_property
     def agreements(self) -> Agreements:
-        """All agreements of the bus."""
+        """The agreements that were made."""
+        return Agreements.load(Path(self.folder) / "agreements")
+
+    def key(self, name: str) -> SigningKey:
+        """A key that was made, by the name of its file: `receipts` or a publisher's."""
+        return SigningKey.load(Path(self.folder) / f"{name}.key")
 
 
 class Publication:
@@ -96,18 +113,10 @@ def seal_and_send(publication: Publication, rows: Iterator[OutboxRow], per_check
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One agency's topic of one event type, and what its processes need.
+class Stage(Place):
+    """One agency's topic of one event type."""
 
-    Attributes:
-        folder: keys and agreement, for the processes that are started.
-        kafka: where the broker is, `host:port`.
-    """
-
-    folder: str
-    kafka: str
     publisher: str
-    event_type: str
     partitions: int
 
     @classmethod
@@ -116,7 +125,7 @@ class Stage:
         publisher = f"lapas-{secrets.token_hex(3)}"
         place = folder / publisher
         place.mkdir()
-        stage = cls(str(place), local.bootstrap, publisher, event_type, partitions)
+        stage = cls(str(place), local.bootstrap, event_type, publisher, partitions)
         SigningKey.generate(f"{BUS}/{publisher}").save(place / "publisher.key")
         receipts = SigningKey.generate(f"{BUS}/{READER}/{DATABASE}", Algorithm.COSIGNATURE)
         receipts.save(place / "receipts.key")
@@ -134,25 +143,6 @@ class Stage:
     def topic(self) -> Topic:
         """The publisher's topic."""
         return Topic(self.publisher, self.event_type)
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """A catalogue that knows the event type."""
-        return samples.catalog(self.event_type)
-
-    @cached_property
-    def connection(self) -> Connection:
-        """The broker."""
-        return Connection(self.kafka)
-
-    @cached_property
-    def agreements(self) -> Agreements:
-        """The one agreement."""
-        return Agreements.load(Path(self.folder) / "agreements")
-
-    def key(self, name: str) -> SigningKey:
-        """The key `publisher` or `receipts`."""
-        return SigningKey.load(Path(self.folder) / f"{name}.key")
 
     def projections(self, kinds: Iterable[str]) -> list[Projection]:
         """The ready projections of these kinds, `current` and `history`."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from sinergi_consumers.quarantine.isolate import merge_and_quarantine
 from sinergi_consumers.sinks.protocol import PositionKey
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,13 +56,13 @@ class ExpectedRows:
             limits: how many leaves each projection shall have; none if it has no limit.
         """
         self._transaction.keep_alive()
-        tp = _place(batch)
+        tp = batch.tp
         if all(
             limits.get(PositionKey(each.name, tp), 0) <= batch.start for each in self._projections
         ):
             return
         before = self._waiting[-1] if self._waiting else batch
-        if _place(before) != tp:
+        if before.tp != tp:
             self.finish(limits)
         self._waiting.append(batch)
         leaves = sum(len(each.messages) for each in self._waiting)
@@ -80,7 +79,7 @@ class ExpectedRows:
             self._merge(replace(first, messages=messages), limits)
 
     def _merge(self, batch: VerifiedBatch, limits: Mapping[PositionKey, int]) -> None:
-        tp = _place(batch)
+        tp = batch.tp
         due: list[tuple[Projection, int, int]] = []
         for projection in self._projections:
             key = PositionKey(projection.name, tp)
@@ -100,7 +99,3 @@ class ExpectedRows:
                 merge_and_quarantine(
                     self._transaction, projection, [some], part.between(start, end)
                 )
-
-
-def _place(batch: VerifiedBatch) -> TopicPartition:
-    return TopicPartition(batch.topic.name, batch.partition)

@@ -19,7 +19,6 @@ from sinergi_consumers.decode.agreement_check import NOT_AGREED
 from sinergi_consumers.decode.batches import RefusedEvent
 from sinergi_schemas.seal.checkpoint import keep_owner_signatures
 from sinergi_schemas.seal.reader import VerifiedLeaves
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,7 +89,7 @@ class PastTables:
         Args:
             before: the tree before the batch.
         """
-        receipt = self.cuts.receipts.get(_place(batch))
+        receipt = self.cuts.receipts.get(batch.tp)
         size = 0 if receipt is None else receipt.size
         if receipt is None or size <= batch.start:
             return None
@@ -110,7 +109,7 @@ class PastTables:
         """What the database records about the refused events of a batch; None without it."""
         if self.records is None:
             return None
-        tp = _place(batch)
+        tp = batch.tp
         leaves, cuts = range(batch.start, batch.end), self.cuts
         found = self.records.refusals(tp, leaves, cuts.at, cuts.size(tp))
         return BatchRefusals(batch, found, self.agreement_check)
@@ -153,7 +152,7 @@ class BatchRefusals:
         present = {*part.events.filter(was_refused)[_LEAF], *here}
         refused = [
             RefusedEvent(
-                _place(self._batch),
+                self._batch.tp,
                 self._batch.message(leaf),
                 each.reason,
                 each.detail,
@@ -186,10 +185,6 @@ class BatchRefusals:
         events = part.events.filter(pl.col(_LEAF).is_in(leaves))
         violations = self._check.violations_by_leaf(events)
         return {leaf for leaf, each in violations.items() if not each.may_keep}
-
-
-def _place(batch: VerifiedBatch) -> TopicPartition:
-    return TopicPartition(batch.topic.name, batch.partition)
 
 
 def _until(

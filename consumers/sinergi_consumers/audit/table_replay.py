@@ -134,7 +134,7 @@ class TableReplay(Replay):
             refusals.compare(merged.quarantined)
             for each in refusals.unlike:
                 counts.unlike.add(each.why, batch.message(each.leaf).offset, each.leaf)
-        return merged.positions[placed.tp]
+        return merged.positions[batch.tp]
 
     @property
     def witnesses(self) -> Sequence[SignedStatement]:

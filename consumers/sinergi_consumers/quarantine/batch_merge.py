@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from sinergi_consumers.quarantine.isolate import merge_and_quarantine
 from sinergi_consumers.sinks.protocol import PositionMove
 from sinergi_schemas import errors
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_consumers.reading.position import Position, TopicIncarnation
     from sinergi_consumers.sinks.protocol import Transaction
+    from sinergi_schemas.topics import TopicPartition
 
 
 class PlacedBatch(NamedTuple):
@@ -33,11 +33,6 @@ class PlacedBatch(NamedTuple):
     batch: VerifiedBatch
     positions: Mapping[str, Position]
     incarnation: TopicIncarnation
-
-    @property
-    def tp(self) -> TopicPartition:
-        """The topic-partition of the batch."""
-        return TopicPartition(self.batch.topic.name, self.batch.partition)
 
     def moves(self, projections: Sequence[Projection]) -> list[PositionMove]:
         """The positions that the batch moves, of the projections that lack some of it."""
@@ -89,10 +84,10 @@ def merge_batches(
     Raises:
         Unavailable, DatabaseBroken: see `isolate.merge_or_isolate`.
     """
-    moves = {each.tp: each.moves(projections) for each in placed}
+    moves = {each.batch.tp: each.moves(projections) for each in placed}
     lost = {each.tp: each for each in transaction.lock_positions([*_all(moves.values())])}
-    held = [each for each in placed if each.tp not in lost]
-    due = [*_all(moves[each.tp] for each in held)]
+    held = [each for each in placed if each.batch.tp not in lost]
+    due = [*_all(moves[each.batch.tp] for each in held)]
     transaction.advance(due)
     quarantined: list[tuple[Projection, RefusedEvent]] = []
     refused: set[TopicPartition] = set()
@@ -109,7 +104,7 @@ def merge_batches(
             refused |= {each.tp for each in refused_here}
             quarantined += [(projection, each) for each in (*new.refused, *refused_here)]
     transaction.store_checkpoints([each.batch for each in held])
-    after = {each.tp: {**each.positions} for each in held}
+    after = {each.batch.tp: {**each.positions} for each in held}
     for each in due:
         after[each.tp][each.projection] = each.after
     why = [errors.PositionLost(each.projection, *tp) for tp, each in lost.items()]

@@ -75,6 +75,11 @@ class VerifiedBatch:
     next_offset: int
 
     @property
+    def tp(self) -> TopicPartition:
+        """Where they were read."""
+        return TopicPartition(self.topic.name, self.partition)
+
+    @property
     def end(self) -> int:
         """The tree size after the batch."""
         return self.start + len(self.messages)

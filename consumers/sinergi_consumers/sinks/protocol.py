@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sinergi_consumers.reading.position import Position
-from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.errors import RowsRefused, TopicHalted
     from sinergi_schemas.message import Message
     from sinergi_schemas.seal.skipped import SkippedMessages
+    from sinergi_schemas.topics import TopicPartition
 
 
 class PositionKey(NamedTuple):
@@ -79,7 +79,7 @@ class PositionMove(NamedTuple):
     @property
     def tp(self) -> TopicPartition:
         """The topic-partition of the batch."""
-        return TopicPartition(self.batch.topic.name, self.batch.partition)
+        return self.batch.tp
 
     @property
     def lacks_whole_batch(self) -> bool:
