@@ -31,6 +31,7 @@ class SimulatedDatabase:
     last_id: int = 0
     open: dict[int, list[int]] = field(default_factory=dict)
     waiting: dict[int, bool] = field(default_factory=dict)
+    seen: list[int] = field(default_factory=list)
 
     def begin(self) -> None:
         self.open[self.next_xid] = []
@@ -66,6 +67,12 @@ class SimulatedDatabase:
     def seal(self, rows: Iterable[OutboxRow]) -> None:
         for each in rows:
             del self.waiting[each.id]
+            self.seen.append(each.id)
+
+    def release(self, pick: int, *, backfill: bool) -> None:
+        """A row that was held waits again."""
+        if self.seen:
+            self.waiting[self.seen.pop(pick % len(self.seen))] = backfill
 
     def _from(self, floor: int, *, backfill: bool) -> list[int]:
         return sorted(
@@ -107,8 +114,12 @@ class Simulation:
     def end(self, pick: int, commit: bool, backfill: bool) -> None:  # noqa: FBT001
         self.database.end(pick, commit=commit, backfill=backfill)
 
+    def release(self, pick: int, backfill: bool) -> None:  # noqa: FBT001
+        self.database.release(pick, backfill=backfill)
+        self.watermarks.reset()
+
     def look(self, hears: bool, most: int) -> list[int]:  # noqa: FBT001
-        if hears:
+        if hears and self.watermarks.can_rise:
             self.watermarks.observe(self.database.horizon())
         look = self.database.look(self.watermarks, most)
         self.database.seal(look.rows)
@@ -122,6 +133,7 @@ steps: st.SearchStrategy[list[tuple[Any, ...]]] = st.lists(
         st.tuples(st.just(Simulation.begin)),
         st.tuples(st.just(Simulation.insert), st.integers(0, 9)),
         st.tuples(st.just(Simulation.end), st.integers(0, 9), st.booleans(), st.booleans()),
+        st.tuples(st.just(Simulation.release), st.integers(0, 9), st.booleans()),
         st.tuples(st.just(Simulation.look), st.booleans(), st.integers(1, 3)),
         st.tuples(st.just(Simulation.look), st.just(value=True), st.integers(1, 3)),
     ),
@@ -152,6 +164,32 @@ def test_the_floor_follows_once_everybody_who_was_open_has_ended() -> None:
     run.end(0, commit=True, backfill=False)
     assert [run.look(hears=True, most=10) for _ in range(2)] == [[1], []]
     assert (run.watermarks.live, run.watermarks.backfill) == (2, 2)
+
+
+def test_no_released_row_behind_the_history_of_its_record_is_passed_over() -> None:
+    run = Simulation()
+    run.publish(4, backfill=False)
+    for _ in range(3):
+        run.look(hears=True, most=10)
+    run.release(0, backfill=True)  # row 1
+    run.release(1, backfill=False)  # row 3, of the same record
+    run.release(1, backfill=False)  # row 4
+    assert [run.look(hears=False, most=10) for _ in range(3)] == [[4], [1], [3]]
+
+
+def test_no_horizon_is_read_once_every_row_that_came_is_settled() -> None:
+    run = Simulation()
+    can_rise = [run.watermarks.can_rise]
+    for _ in range(2):
+        run.publish(3, backfill=False)
+        run.look(hears=True, most=2)
+        can_rise.append(run.watermarks.can_rise)
+        for _ in range(3):
+            run.look(hears=True, most=2)
+        can_rise.append(run.watermarks.can_rise)
+        assert run.watermarks.live == run.database.last_id
+    run.watermarks.reset()
+    assert [*can_rise, run.watermarks.can_rise] == [True, True, False, True, False, True]
 
 
 def test_once_a_minute_the_look_is_a_full_one() -> None:

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from sinergi_producers.relay.idle_pause import idle_pause
 from sinergi_producers.relay.sealing import MOST_MESSAGES, SealedBatch
+from sinergi_producers.relay.watermark import UnsealedRows
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.reload_report import ReloadReport
 from sinergi_schemas.backoff import Backoff
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from sinergi_producers.relay.sealing import TreeUpdate
     from sinergi_producers.relay.store import OutboxStore
     from sinergi_producers.relay.term import Term, TermSetup
-    from sinergi_producers.relay.watermark import UnsealedRows, Watermarks
+    from sinergi_producers.relay.watermark import Watermarks
     from sinergi_schemas.clock import Clock
     from sinergi_schemas.observer import Observer
     from sinergi_schemas.timeouts import RelayTimeouts
@@ -80,6 +82,7 @@ class Relay:
         self._renewal_due = 0.0
         self._horizon_due = 0.0
         self._reload_due = 0.0
+        self._row_came_at = 0.0
         self._backoff = Backoff(timeouts.retry_first, timeouts.retry_most)
         self._standing_by_for: str | None = None
 
@@ -127,6 +130,7 @@ class Relay:
         self._standing_by_for = None
         now = self._clock.monotonic()
         self._renewal_due, self._reload_due = now + self._timeouts.lease / 3, now
+        self._row_came_at = now
         term = None
         try:
             # 0. refuse; find what a topic has lost
@@ -165,6 +169,8 @@ class Relay:
             self._renew_lease(term)
             self._reload(term)
             self._receipts.proceed(term.agreements)  # 5
+            if unsealed.rows:
+                self._row_came_at = self._clock.monotonic()
             to_commit = term.sealer.seal(unsealed.rows, term.trees)  # 2. decide
             watermarks = self._next_watermarks(term, unsealed)
             committing = self._committer.submit(self._commit, to_commit, term.epoch, watermarks)
@@ -181,13 +187,23 @@ class Relay:
                 to_send = SealedBatch()
                 term.control.publish_if_due(term.sent)
                 self._backoff.served()
-                stopping.wait(self._timeouts.idle)
-                following = self._read(term)  # 1
+                following = self._look(term, stopping)  # 1
             unsealed = following
         self._send(term, to_send)  # 3 and 4
 
     def _read(self, term: Term) -> UnsealedRows:
         return self._store.unsealed_rows(self._current_watermarks(term))
+
+    def _look(self, term: Term, stopping: Event) -> UnsealedRows:
+        """Read what has come after a pause; no more than one query if nothing has."""
+        idle_seconds = self._clock.monotonic() - self._row_came_at
+        stopping.wait(idle_pause(idle_seconds, self._timeouts))
+        watermarks = self._current_watermarks(term)
+        if not self._store.has_unsealed_rows(watermarks):
+            return UnsealedRows(
+                [], are_backfill=False, live=watermarks.live, backfill=watermarks.backfill
+            )
+        return self._store.unsealed_rows(watermarks)
 
     def _commit(
         self, to_commit: SealedBatch, epoch: int, watermarks: Watermarks | None
@@ -261,7 +277,7 @@ class Relay:
     def _current_watermarks(self, term: Term) -> Watermarks:
         """A copy of the watermarks as they are now, since the rows are read on another thread."""
         now = self._clock.monotonic()
-        if now >= self._horizon_due:
+        if now >= self._horizon_due and term.watermarks.can_rise:
             term.watermarks.observe(self._store.horizon(term.watermarks))
             self._horizon_due = now + self._timeouts.horizon
         term.watermarks.before_read(now)

@@ -22,6 +22,13 @@ LIVE = _UNSEALED.format(
             AND earlier.record_id = waiting.record_id AND earlier.id < waiting.id)"""
 )
 BACKFILL = _UNSEALED.format(which="backfill AND id > %s")
+# Both conditions are those of partial indexes.
+HAS_UNSEALED = """
+    SELECT EXISTS (SELECT FROM sinergi_producer.outbox
+            WHERE leaf_index IS NULL AND held IS NULL AND NOT backfill AND id > %s)
+        OR EXISTS (SELECT FROM sinergi_producer.outbox
+            WHERE leaf_index IS NULL AND held IS NULL AND backfill AND id > %s)
+"""
 # From the sequence itself: to who lacks the right to it `pg_sequence_last_value` returns NULL, as
 # for a sequence that was never used.
 LAST_ID = """

@@ -213,6 +213,13 @@ class OutboxStore:
             )
         return UnsealedRows(list(map(OutboxRow._make, found)), not live, from_live, from_backfill)
 
+    def has_unsealed_rows(self, watermarks: Watermarks) -> bool:
+        """Whether a row without a leaf lies above the watermarks: one query, for an idle relay."""
+        values = (watermarks.live, watermarks.backfill)
+        with self._database.serving() as connection:
+            found = connection.execute(statements.HAS_UNSEALED, values).fetchone()
+        return found is not None and found[0]
+
     def horizon(self, watermarks: Watermarks) -> Horizon:
         """Read which ids are given out, and after that which transactions are open.
 

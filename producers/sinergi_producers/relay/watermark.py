@@ -70,9 +70,16 @@ class Watermarks:
     backfill: int = 0
     full_read: float = DEFAULT.relay.full_read
     _settled: int = 0
+    _newest: int = 0
+    _has_settled: bool = False
     _candidate: Horizon | None = None
     _backfill_waits: bool = True
     _full_read_due: float = field(default=0.0)
+
+    @property
+    def can_rise(self) -> bool:
+        """Whether another horizon can raise a watermark; not if every row that came is settled."""
+        return not self._has_settled
 
     def before_read(self, now: float) -> None:
         """Start from the very beginning from time to time, in case a watermark is ever too high.
@@ -92,12 +99,16 @@ class Watermarks:
         elif horizon.xmin >= self._candidate.next_xid:
             self._settled = self._candidate.last_id
             self._candidate = horizon
+            self._has_settled = self._settled >= self._newest
 
     def after_read(self, read: UnsealedRows) -> None:
         """Raise a watermark: what a read has returned is sealed or held before the next read.
 
         A read that started higher, before a reset, says nothing about the rows below.
         """
+        if read.rows:
+            self._newest = max(self._newest, read.rows[-1].id)
+            self._has_settled = self._settled >= self._newest
         if read.live > self.live or read.backfill > self.backfill:
             return
         if not read.rows:
@@ -110,5 +121,6 @@ class Watermarks:
             self.live = max(self.live, reached)
 
     def reset(self) -> None:
-        """Start from the beginning again: rows that were held may lie below."""
+        """Start from the beginning again: rows that were held may lie below, also of a backfill."""
         self.live = self.backfill = 0
+        self._backfill_waits, self._has_settled = True, False
