@@ -12,6 +12,8 @@ import tomli_w
 from agency_pair import BUS
 from signed_agreement import write_signed
 from sinergi.cli.root import run
+from sinergi.provision.access_control import AccessControl
+from sinergi.provision.passwords import PasswordFolder
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import Admin, open_admin
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
@@ -98,6 +100,18 @@ class ProvisionedBus:
 
     def provision(self, *command: str) -> int:
         return run(["--config", str(self.folder / "sinergi.toml"), "provision", *command])
+
+    @property
+    def control(self) -> AccessControl:
+        """The users and rights of the cluster."""
+        return AccessControl(
+            self.broker.admin, PasswordFolder(self.folder / "passwords", lambda _: None)
+        )
+
+    def delete(self, *users: str) -> None:
+        """Remove users from the brokers, and their files."""
+        for answer in self.control._delete_users(users) if users else ():
+            answer()
 
     def options(self, principal: str) -> dict[str, str]:
         """How a principal logs in."""

@@ -1,7 +1,10 @@
-"""A broker that vanishes while `provision apply` works: repeating it finishes what was begun."""
+"""A broker or the command itself ends while `provision apply` works: the next one does the rest."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from signal import SIGKILL
 from typing import Any
 
 import pytest
@@ -11,6 +14,24 @@ from provisioned_bus import AGENCIES, ProvisionedBus, agreement, year
 from sinergi_schemas.kafka.admin import cluster_id
 from waiting import PATIENCE_SECONDS, until
 
+# Kills itself before it asks for a change of one kind, or when the brokers have made it.
+KILLED = """
+import os, signal, sys
+from confluent_kafka.admin import AdminClient
+from sinergi.cli.root import run
+
+step, is_made, *words = sys.argv[1:]
+asked = getattr(AdminClient, step)
+
+def ask(*given, **settings):
+    if is_made == "True":
+        for each in asked(*given, **settings).values():
+            each.result()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(AdminClient, step, ask)
+run(words)
+"""
 STEPS = ("create_topics", "alter_user_scram_credentials", "create_acls")
 
 
@@ -59,6 +80,25 @@ def test_an_apply_whose_broker_is_killed_in_the_middle_is_finished_by_the_next(
         assert "answer" in said
         assert "bug" not in said
         assert bus.provision("apply") == 0
+    assert bus.provision("plan") == 0
+    for agency in AGENCIES:
+        for role in ("producer", "consumer"):
+            assert cluster_id(bus.admin(f"{agency}.{role}"))  # its password logs in
+    forget(bus)
+
+
+@pytest.mark.parametrize("is_made", [False, True], ids=["before it is asked", "after it is made"])
+@pytest.mark.parametrize("step", STEPS)
+def test_an_apply_that_is_killed_in_the_middle_is_finished_by_the_next(
+    secured_bus: ProvisionedBus, capsys: pytest.CaptureFixture[str], step: str, *, is_made: bool
+) -> None:
+    bus = secured_bus
+    bus.agree(agreement(title=f"Kerja sama {step} {is_made}", in_force={"from": year(2020)}))
+    words = ("--config", str(bus.folder / "sinergi.toml"), "provision", "apply")
+    command = (sys.executable, "-c", KILLED, step, str(is_made), *words)
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -SIGKILL
+    assert bus.provision("apply") == 0
+    assert "interrupted" not in capsys.readouterr().err
     assert bus.provision("plan") == 0
     for agency in AGENCIES:
         for role in ("producer", "consumer"):

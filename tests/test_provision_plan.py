@@ -1,11 +1,9 @@
-"""A kept plan is applied as it was read, or refused; each new user gets a password of its own."""
+"""A kept plan is applied as it was read, or refused."""
 
 from __future__ import annotations
 
 import json
-import stat
 from collections import Counter
-from contextlib import suppress
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -50,19 +48,14 @@ def bus(secured_bus: ProvisionedBus) -> ProvisionedBus:
     return secured_bus
 
 
-def delete(control: AccessControl, *users: str) -> None:
-    for answer in control._delete_users(users) if users else ():
-        answer()
-
-
 def forget_everything(bus: ProvisionedBus) -> None:
     """Leave an agreement for which no right and no user was made yet."""
     bus.broker.forget()
     bus.agree(agreement(in_force={"from": year(2020)}))
-    control = AccessControl(bus.broker.admin, PasswordFolder(bus.folder / "passwords", print))
+    control = bus.control
     found = control.read()
     assert found
-    delete(control, *(found.users & {f"{name}.{role}" for name in AGENCIES for role in ROLES}))
+    bus.delete(*(found.users & {f"{name}.{role}" for name in AGENCIES for role in ROLES}))
 
 
 def shown(capsys: pytest.CaptureFixture[str]) -> str:
@@ -409,8 +402,8 @@ def test_a_right_that_has_ended_is_removed_although_no_password_can_be_written(
 ) -> None:
     forget_everything(secured_bus)
     assert secured_bus.provision("apply") == 0
-    control = AccessControl(secured_bus.broker.admin, PasswordFolder(tmp_path / "unused", print))
-    delete(control, f"{LAPAS}.producer")
+    control = secured_bus.control
+    secured_bus.delete(f"{LAPAS}.producer")
     lapas_only = agreement(in_force={"from": year(2021)})
     lapas_only["events"]["seizure"]["readers"] = [LAPAS]
     secured_bus.agree(agreement(in_force={"from": year(2020)}), lapas_only)
@@ -484,14 +477,16 @@ def test_an_apply_that_fails_in_the_middle_says_what_it_has_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forget_everything(secured_bus)
-    set_password, users = AccessControl._set_password, iter(range(2))
+    alter = AccessControl._alter
 
-    def fail_at_the_third(control: AccessControl, user: str) -> None:
-        if next(users, None) is None:
+    def fail_but_for_two(control: AccessControl, changes: Any) -> Any:
+        def fail() -> None:
             raise errors.BrokerAway("no answer")
-        set_password(control, user)
 
-    monkeypatch.setattr(AccessControl, "_set_password", fail_at_the_third)
+        answers = alter(control, changes)
+        return answers | dict.fromkeys([*answers][2:], fail)
+
+    monkeypatch.setattr(AccessControl, "_alter", fail_but_for_two)
     assert secured_bus.provision("apply") == 2
     said = capsys.readouterr().err
     assert "it failed in the middle. Done already: " in said
@@ -510,72 +505,11 @@ def test_a_plan_overwrites_no_file_unless_it_is_forced(bus: ProvisionedBus, tmp_
     assert kept.read_text() != "mine"
 
 
-def test_each_password_is_in_a_file_that_only_its_owner_may_read(
-    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = bus.folder / "passwords"
-    files = sorted(folder.glob("*.password*"))
-    assert [each.name for each in files] == sorted(
-        f"{name}.password"
-        for name in (
-            *(f"{agency}.{role}" for agency in ("bnnk", "lapas", "lapas-dua") for role in ROLES),
-            "ombudsman.auditor",
-        )
-    )
-    assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    passwords = {each.read_text().strip() for each in files}
-    assert len(passwords) == len(files)
-    assert all(len(each) >= 40 for each in passwords)
-    bus.provision("apply")
-    said = capsys.readouterr()
-    assert not any(each in said.out + said.err for each in passwords)
-
-
-def test_a_password_that_was_written_and_not_set_is_replaced_by_the_next_apply(
-    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As after a broker that went away between the file and the user."""
-    user = f"{BNNK}.consumer"
-    passwords = bus.folder / "passwords"
-    control = AccessControl(bus.broker.admin, PasswordFolder(passwords, print))
-    delete(control, user)
-    with suppress(InterruptedError), control._passwords.new(user) as unset:
-        raise InterruptedError
-    assert unset.decode() in (passwords / f"{user}.password.new").read_text()
-    assert bus.provision("apply") == 0
-    said = capsys.readouterr().err
-    assert (
-        "interrupted" not in said
-    )  # nobody has a password of this user, so there is none to rotate
-    assert not (passwords / f"{user}.password.new").exists()
-    assert unset.decode() not in (passwords / f"{user}.password").read_text()
-    assert describe(bus.admin(user), [f"sinergi.{LAPAS}.transfer"])
-
-
-def test_a_password_whose_replacement_was_interrupted_is_named_until_it_is_rotated(
-    bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
-) -> None:
-    user = f"{BNNK}.consumer"
-    warning = f"a command was interrupted while it replaced the password of {user}"
-    control = AccessControl(bus.broker.admin, PasswordFolder(bus.folder / "passwords", print))
-    assert bus.provision("apply") == 0
-    with suppress(InterruptedError), control._passwords.new(user):
-        raise InterruptedError
-    capsys.readouterr()
-    assert bus.provision("plan") == 0
-    assert warning in capsys.readouterr().err
-    assert bus.provision("rotate", BNNK) == 0
-    assert bus.provision("plan") == 0
-    assert "interrupted" not in capsys.readouterr().err
-
-
 def test_an_apply_ends_by_saying_what_it_has_done(
     bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bus.provision("apply") == 0
-    control = AccessControl(bus.broker.admin, PasswordFolder(bus.folder / "passwords", print))
-    delete(control, f"{BNNK}.consumer")
+    bus.delete(f"{BNNK}.consumer")
     assert bus.provision("apply") == 0
     said = capsys.readouterr().err.splitlines()
     assert said[-1] == "sinergi: done: 0 topics, 1 user, 0 rights made, changed or removed"
@@ -587,8 +521,7 @@ def test_ctrl_c_in_an_apply_says_what_is_done_and_how_to_finish(
     bus: ProvisionedBus, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bus.provision("apply") == 0
-    control = AccessControl(bus.broker.admin, PasswordFolder(bus.folder / "passwords", print))
-    delete(control, f"{BNNK}.consumer")
+    bus.delete(f"{BNNK}.consumer")
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -600,44 +533,6 @@ def test_ctrl_c_in_an_apply_says_what_is_done_and_how_to_finish(
     assert "interrupted. Done already, if not more: 0 topics, 0 users, 0 rights" in said
     assert "run `sinergi provision apply`" in said
     assert bus.provision("apply") == 0
-
-
-def test_a_password_file_that_cannot_be_written_is_named_and_no_user_is_made(
-    bus: ProvisionedBus, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    control = AccessControl(bus.broker.admin, PasswordFolder(tmp_path / "file" / "x", print))
-    with pytest.raises(
-        errors.PasswordFileRefused,
-        match=r"user\.password cannot be written \(Not a",
-    ):
-        control._set_password("user")
-    found = control.read()
-    assert found
-    assert "user" not in found.users
-
-
-def test_a_folder_that_others_may_use_gets_no_password(bus: ProvisionedBus, tmp_path: Path) -> None:
-    open_folder = tmp_path / "passwords"
-    open_folder.mkdir()
-    open_folder.chmod(0o755)
-    control = AccessControl(bus.broker.admin, PasswordFolder(open_folder, print))
-    with pytest.raises(errors.PasswordFileRefused, match="is in a folder that others may use"):
-        control._set_password("user")
-    assert list(open_folder.iterdir()) == []
-
-
-def test_the_files_of_a_user_go_with_the_user(bus: ProvisionedBus, tmp_path: Path) -> None:
-    files: list[Path] = []
-    control = AccessControl(bus.broker.admin, PasswordFolder(tmp_path / "new", files.append))
-    control._set_password("user")
-    (file,) = files
-    first = file.read_text()
-    delete(control, "user")
-    assert not file.exists()
-    control._set_password("user")
-    assert file.read_text() != first
-    delete(control, "user")
 
 
 def test_without_an_authorizer_topics_are_made_and_the_lack_is_an_error(

@@ -30,6 +30,7 @@ from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.agreements.reload_report import FAILED, MENDED
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.errors import AgreementRefused, BrokerAway, SinergiError
+from sinergi_schemas.kafka.admin import cluster_id
 from waiting import until
 
 if TYPE_CHECKING:
@@ -230,15 +231,38 @@ def test_a_watch_writes_nothing_but_its_log(bus: ProvisionedBus) -> None:
 
 
 def test_a_watch_says_whose_password_it_could_not_finish_once_for_each_interruption(
+    bus: ProvisionedBus,
+) -> None:
+    """A rotation was killed: the watch does not know which password its owner has."""
+    bus.agree(agreement(in_force={"from": year(2020)}))
+    assert bus.provision("apply") == 0
+    user = f"{BNNK}.consumer"
+    unset = bus.folder / f"passwords/{user}.password.new"
+    unset.write_text("")
+    found = watch(bus, 0.05)
+    with capture_logs() as logs, running(found.run):
+
+        def told() -> int:
+            return sum("was interrupted" in each["event"] for each in list(logs))
+
+        until(lambda: told() == 1, "it is told")
+        found._provisioner.access_control.rotate([user])
+        until(lambda: not found._interrupted, "it is mended")
+        unset.write_text("")
+        until(lambda: told() == 2, "the second time is told too")
+    unset.unlink()
+    assert {each["user"] for each in logs if "was interrupted" in each["event"]} == {user}
+
+
+def test_a_watch_gives_another_password_to_a_user_whose_making_was_not_confirmed(
     bus: ProvisionedBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The brokers set it, and their answer does not come: no later plan makes the user again."""
+    """The brokers set it, and their answer does not come."""
     bus.agree(agreement(in_force={"from": year(2020)}))
     assert bus.provision("apply") == 0
     user = f"{BNNK}.consumer"
     found = watch(bus, 0.05)
-    for answer in found._provisioner.access_control._delete_users([user]):
-        answer()
+    bus.delete(user)
     alter = AccessControl._alter
     lost: list[str] = []
 
@@ -255,18 +279,11 @@ def test_a_watch_says_whose_password_it_could_not_finish_once_for_each_interrupt
         return {user: lose}
 
     monkeypatch.setattr(AccessControl, "_alter", losing_first_answer)
-    with capture_logs() as logs, running(found.run):
-
-        def told() -> int:
-            return sum("was interrupted" in each["event"] for each in list(logs))
-
-        until(lambda: told() == 1, "it is told")
-        found._provisioner.access_control.rotate([user])
-        until(lambda: not found._interrupted, "it is mended")
-        (bus.folder / f"passwords/{user}.password.new").write_text("")
-        until(lambda: told() == 2, "the second time is told too")
-    (bus.folder / f"passwords/{user}.password.new").unlink()
-    assert {each["user"] for each in logs if "was interrupted" in each["event"]} == {user}
+    file = bus.folder / f"passwords/{user}.password"
+    with running(found.run):
+        until(file.exists, "it is made again")
+    assert lost == [user]
+    assert cluster_id(bus.admin(user))
 
 
 def test_a_watch_does_not_begin_without_agreements(bus: ProvisionedBus) -> None:

@@ -100,12 +100,15 @@ class FoundAccess:
         users: those whose SCRAM-SHA-512 password Sinergi has set.
         own_user: the principal of this program, without `User:`.
         other_users: those with another SCRAM password.
+        unfinished: those of `users` whose making was interrupted, so that nobody has their
+            password.
     """
 
     entries: AbstractSet[AclEntry]
     users: AbstractSet[str]
     own_user: str = ""
     other_users: AbstractSet[str] = frozenset()
+    unfinished: AbstractSet[str] = frozenset()
 
     def shows(self, step: AccessStep) -> bool:
         """Whether a right or a user that was created is there, or one that was removed is not."""
@@ -232,7 +235,8 @@ def _wanted_user(
     if name == found.own_user:
         return AccessAction.LEFT, _OWN
     if name in found.users:
-        return AccessAction.OK, article
+        is_finished = name not in found.unfinished
+        return (AccessAction.OK if is_finished else AccessAction.CREATE), article
     if name in found.other_users:
         return AccessAction.REFUSED, _NOT_OURS
     return (

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (
 
 from sinergi.provision.access import AccessAction, FoundAccess
 from sinergi.provision.groups import groups
-from sinergi.provision.progress import RIGHT
+from sinergi.provision.progress import RIGHT, Progress
 from sinergi.provision.progress import USER as USERS
 from sinergi.provision.rights import USER, AclEntry
 from sinergi_schemas import errors
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from sinergi.provision.access import AccessStep
     from sinergi.provision.passwords import PasswordFolder
-    from sinergi.provision.progress import Progress
     from sinergi_schemas.kafka.admin import Admin
     from sinergi_schemas.kafka.connection import Attempt
 
@@ -44,6 +43,8 @@ BindingT = TypeVar("BindingT", AclBinding, AclBindingFilter)
 # RFC 7677 asks for 4096 at least; a random password of 256 bits gains nothing from more. No other
 # tool chooses this number by itself, so it tells which users Sinergi has made; see `access`.
 _ITERATIONS = 4_241
+# Of one request. It keeps others from setting passwords, and a crash leaves as many unfinished.
+_MOST_USERS = 200
 _PAUSE_SECONDS = 0.1
 _AUTHORIZER = "authorizer.class.name"
 ALL_ENTRIES = AclBindingFilter(
@@ -100,20 +101,27 @@ class AccessControl:
     def _found(self) -> FoundAccess:
         asked = self._admin.describe_acls(ALL_ENTRIES, request_timeout=self._seconds)
         bindings = self._admin.answer(asked, self._attempt("Describe"))
-        asked_users = self._admin.describe_user_scram_credentials(request_timeout=self._seconds)
-        assert isinstance(asked_users, Future)  # one for all users, since none is named
-        users = self._admin.answer(asked_users, self._attempt("Describe"))
+        made, others = self._users()
+        return FoundAccess(
+            frozenset(map(_entry, bindings)),
+            made,
+            self._admin.connection.principal.removeprefix(USER),
+            others,
+            # Read after the users: what is made meanwhile is finished, or another command works.
+            made.intersection(self._passwords.unfinished()),
+        )
+
+    def _users(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The users whose password Sinergi has set, and the others."""
+        asked = self._admin.describe_user_scram_credentials(request_timeout=self._seconds)
+        assert isinstance(asked, Future)  # one for all users, since none is named
+        users = self._admin.answer(asked, self._attempt("Describe"))
         made = frozenset(
             name
             for name, found in users.items()
             if any(map(_is_ours, found.scram_credential_infos))
         )
-        return FoundAccess(
-            frozenset(map(_entry, bindings)),
-            made,
-            self._admin.connection.principal.removeprefix(USER),
-            frozenset(users) - made,
-        )
+        return made, frozenset(users) - made
 
     def remove(self, steps: Sequence[AccessStep], progress: Progress) -> None:
         """Remove the rights and users that a plan removes; twice has the same result as once.
@@ -151,9 +159,8 @@ class AccessControl:
             NotPermitted, SinergiError: as `remove`.
         """
         created = [step for step in steps if step.action is AccessAction.CREATE]
-        for each in created:
-            if each.entry is None:
-                progress.confirm(USERS, [[partial(self._set_password, each.user)]])
+        users = [step.user for step in created if step.entry is None]
+        self._give_passwords(users, progress, is_first=True)
         entries = [step.entry for step in created if step.entry]
         progress.confirm(RIGHT, map(self._create_entries, groups(entries)))
         self._await(created)
@@ -203,14 +210,45 @@ class AccessControl:
             PasswordFileRefused: a password cannot be written; that user keeps its password.
             NotPermitted, SinergiError: as `remove`.
         """
-        for user in users:
-            self._set_password(user)
+        self._give_passwords(users, Progress(), is_first=False)
 
-    def _set_password(self, user: str) -> None:
+    def _give_passwords(self, users: Iterable[str], progress: Progress, *, is_first: bool) -> None:
+        """Give users new passwords, group by group.
+
+        Args:
+            is_first: the users are being made. One that another command has made since they were
+                planned keeps its password, which may have been handed over.
+        """
+        for group in groups(users, most=_MOST_USERS):
+            with self._passwords.locked():
+                wanted = self._unmade(group) if is_first else group
+                progress.confirm(USERS, [self._set_passwords(wanted, is_first=is_first)])
+
+    def _unmade(self, users: Sequence[str]) -> list[str]:
+        """Those that the brokers do not have, or whose making was interrupted."""
+        made, _ = self._users()
+        finished = made.difference(self._passwords.unfinished())
+        return [each for each in users if each not in finished]
+
+    def _set_passwords(self, users: Sequence[str], *, is_first: bool) -> list[Callable[[], object]]:
+        """Ask for those that can be written; what waits for each answer, or says why it cannot."""
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
-        with self._passwords.new(user) as password:
-            (answer,) = self._alter([UserScramCredentialUpsertion(user, info, password)]).values()
-            answer()
+        changes: dict[str, UserScramCredentialUpsertion] = {}
+        refused: list[Callable[[], object]] = []
+        for user in users:
+            try:
+                password = self._passwords.write(user, is_first=is_first)
+            except errors.PasswordFileRefused as why:
+                refused.append(partial(_fail, why))
+            else:
+                changes[user] = UserScramCredentialUpsertion(user, info, password)
+        asked = self._alter([*changes.values()]) if changes else {}
+        confirm = partial(self._confirm_password, is_first=is_first)
+        return [*refused, *(partial(confirm, each, asked[each]) for each in changes)]
+
+    def _confirm_password(self, user: str, answer: Callable[[], object], *, is_first: bool) -> None:
+        answer()
+        self._passwords.confirm(user, is_first=is_first)
 
     def _delete_users(self, users: Sequence[str]) -> list[Callable[[], None]]:
         """Ask for it; what waits for each answer, and then removes the user's files."""
@@ -241,6 +279,10 @@ class AccessControl:
 
     def _attempt(self, operation: str) -> Attempt:
         return self._admin.connection.attempt(operation)
+
+
+def _fail(why: errors.SinergiError) -> None:
+    raise why
 
 
 def _is_ours(password: ScramCredentialInfo) -> bool:

@@ -1,9 +1,14 @@
 """The passwords of users: one file of mode 0600 for each, until it is handed over and deleted.
 
-A password is written to `<user>.password.new`, then set on the brokers, then the file gets its name
-`<user>.password`. After a crash in between, the password of the file without its final name may or
-may not hold: replace it once more. An existing file is never read, since somebody else may know or
-have written it.
+A password is written to a file with another name, then set on the brokers, then the file gets its
+name `<user>.password`. After a crash in between, the password of the file without its final name
+may or may not hold. An existing file is never read, since somebody else may know or have written
+it.
+
+    <user>.password.first   of a user that is being made. Nobody has been handed a password of this
+                            user, so the next apply gives it another one, on the brokers or not.
+    <user>.password.new     of a user whose password is being replaced: the old or the new one
+                            holds, and whoever has the old one may use it. `rotate` replaces it.
 
 A lock in the folder lets one command at a time do this. Else of two that give a user a password at
 once, one could set its own on the brokers after the file of the other has got the final name.
@@ -29,7 +34,8 @@ if TYPE_CHECKING:
 
 _BYTES = 32
 _OWNERS_FOLDER, _OWNERS = 0o700, 0o600
-_SUFFIX, _UNSET, _LOCK = ".password", ".password.new", ".lock"
+_SUFFIX, _LOCK = ".password", ".lock"
+_FIRST, _REPLACED = ".password.first", ".password.new"
 _LOCK_SECONDS, _PAUSE_SECONDS = 60.0, 0.05
 
 
@@ -44,15 +50,21 @@ class PasswordFolder:
     def __init__(self, path: Path, report: Callable[[Path], None]) -> None:
         self._path = path
         self._report = report
+        self._has_lock = False
 
     def unset(self) -> list[str]:
         """The users whose last replacement was interrupted, so that their password is not known.
 
         None are told while another command works, which may be replacing one of them.
         """
-        if _is_locked(self._path / _LOCK):
-            return []
-        return sorted(each.name.removesuffix(_UNSET) for each in self._path.glob(f"*{_UNSET}"))
+        return self._interrupted(_REPLACED)
+
+    def unfinished(self) -> list[str]:
+        """The users that a command was making when it was interrupted: nobody has their password.
+
+        None are told while another command works, which may be making them.
+        """
+        return self._interrupted(_FIRST)
 
     def file(self, user: str) -> Path:
         """Where the password of a user is, once it is set."""
@@ -68,30 +80,55 @@ class PasswordFolder:
             self._check_folder()
 
     @contextmanager
-    def new(self, user: str) -> Iterator[bytes]:
-        """A new password, for a block that sets it on the brokers.
+    def locked(self) -> Iterator[None]:
+        """Let no other command write passwords while the block lasts.
 
         Raises:
-            PasswordFileRefused: it cannot be written, others may use the folder, or another command
-                keeps the lock; it is not set.
+            PasswordFileRefused: others may use the folder, or another command keeps the lock.
         """
-        path, unset = self.file(user), self._path / f"{user}{_UNSET}"
-        password = secrets.token_urlsafe(_BYTES)
-        with _refusing(path):
+        with _refusing(self._path):
             self._check_folder()
             lock = _locked(self._path / _LOCK)
+        self._has_lock = True
         try:
-            with _refusing(path):
-                if path.is_dir() and not path.is_symlink():  # it could not get its final name
-                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-                unset.unlink(missing_ok=True)
-                _write(unset, f"{password}\n")
-            yield password.encode()
-            with _refusing(path):
-                unset.replace(path)
-                _sync(self._path)
+            yield
         finally:
+            self._has_lock = False
             os.close(lock)
+
+    def write(self, user: str, *, is_first: bool) -> bytes:
+        """A new password in a file without its final name. The caller has the lock.
+
+        Args:
+            is_first: nobody has been handed a password of this user.
+
+        Raises:
+            PasswordFileRefused: it cannot be written.
+        """
+        path, unset = self.file(user), self._path / f"{user}{_suffix(is_first=is_first)}"
+        password = secrets.token_urlsafe(_BYTES)
+        with _refusing(path):
+            if path.is_dir() and not path.is_symlink():  # it could not get its final name
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            unset.unlink(missing_ok=True)
+            _write(unset, f"{password}\n")
+        return password.encode()
+
+    def confirm(self, user: str, *, is_first: bool) -> None:
+        """Give the file its final name, once the brokers have the password.
+
+        Args:
+            is_first: as for `write`.
+
+        Raises:
+            PasswordFileRefused: it cannot be renamed.
+        """
+        path = self.file(user)
+        with _refusing(path):
+            (self._path / f"{user}{_suffix(is_first=is_first)}").replace(path)
+            # What an earlier command has left holds no more.
+            (self._path / f"{user}{_suffix(is_first=not is_first)}").unlink(missing_ok=True)
+            _sync(self._path)
         self._report(path)
 
     def remove(self, user: str) -> None:
@@ -100,10 +137,15 @@ class PasswordFolder:
         Raises:
             PasswordFileRefused: they cannot be removed.
         """
-        for suffix in (_SUFFIX, _UNSET):
+        for suffix in (_SUFFIX, _FIRST, _REPLACED):
             path = self._path / f"{user}{suffix}"
             with _refusing(path):
                 path.unlink(missing_ok=True)
+
+    def _interrupted(self, suffix: str) -> list[str]:
+        if not self._has_lock and _is_locked(self._path / _LOCK):
+            return []
+        return sorted(each.name.removesuffix(suffix) for each in self._path.glob(f"*{suffix}"))
 
     def _check_folder(self) -> None:
         if self._path.exists() and not self._path.is_dir():
@@ -116,6 +158,10 @@ class PasswordFolder:
         if file_rights.is_open(self._path.stat().st_mode):
             what = f"is in a folder that others may use; `chmod 700 {self._path}`"
             raise errors.PasswordFileRefused(str(self._path), what)
+
+
+def _suffix(*, is_first: bool) -> str:
+    return _FIRST if is_first else _REPLACED
 
 
 @contextmanager
@@ -139,7 +185,7 @@ def _locked(path: Path) -> int:
     """A file that is open and locked until it is closed.
 
     Raises:
-        PasswordFileRefused: another command keeps it locked for longer than a password takes.
+        PasswordFileRefused: another command keeps it locked for longer than a group takes.
     """
     opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, _OWNERS)
     deadline = SYSTEM.monotonic() + _LOCK_SECONDS
