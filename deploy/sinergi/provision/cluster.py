@@ -133,19 +133,20 @@ class Cluster:
     def _await(self, steps: Sequence[TopicStep]) -> None:
         """Wait until the brokers show the changes, which the controller knows earlier.
 
-        A broker takes some time for each of thousands of topics, so it is waited for while it shows
-        more and more of them.
+        A broker takes some time for each of thousands of topics, in the order of the requests. So
+        it is asked about one group after the other, and waited for while it shows more and more.
         """
-        pending = steps
-        deadline = SYSTEM.monotonic() + self._seconds
-        while left := self._pending(pending):
-            if len(left) < len(pending):
-                deadline = SYSTEM.monotonic() + self._seconds
-            elif SYSTEM.monotonic() > deadline:
-                what = "it was provisioned, but the brokers do not show it"
-                raise errors.TopicAway(left[0].topic, what)
-            pending = left
-            sleep(_PAUSE_SECONDS)
+        for group in groups(steps, _records):
+            pending = group
+            deadline = SYSTEM.monotonic() + self._seconds
+            while left := self._pending(pending):
+                if len(left) < len(pending):
+                    deadline = SYSTEM.monotonic() + self._seconds
+                elif SYSTEM.monotonic() > deadline:
+                    what = "it was provisioned, but the brokers do not show it"
+                    raise errors.TopicAway(left[0].topic, what)
+                pending = left
+                sleep(_PAUSE_SECONDS)
 
     def _pending(self, steps: Sequence[TopicStep]) -> list[TopicStep]:
         found = self._found(step.topic for step in steps)
