@@ -20,6 +20,8 @@ from sinergi_schemas.kafka.admin import open_admin
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sinergi.provision.topics import TopicStep
+
 
 @given(st.lists(st.integers(1, 30)), st.integers(1, 20))
 def test_every_change_is_in_one_group_in_its_order(records: list[int], most: int) -> None:
@@ -56,9 +58,9 @@ def test_topics_are_made_request_by_request_and_reported_as_they_come(
     settings = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
     want = [WantedTopic(topic_name(), 1, settings) for _ in range(7)]
     cluster = Cluster(open_admin(Connection(kafka)))
-    reported: list[int] = []
-    cluster.apply(cluster.plan(want), Progress(reported.append))
-    assert reported == [*range(1, 8)]
+    reported: list[tuple[str, int]] = []
+    cluster.apply(cluster.plan(want), Progress(lambda *each: reported.append(each)))
+    assert reported == [(TOPIC, count) for count in range(8)]
     assert {each.verdict for each in cluster.plan(want)} == {TopicAction.OK}
 
 
@@ -73,6 +75,26 @@ def test_brokers_are_waited_for_while_they_show_more_and_more_topics(
     monkeypatch.setattr(Cluster, "_pending", lambda _, steps: steps)
     with pytest.raises(TopicAway):
         cluster._await(steps)
+
+
+def test_brokers_that_show_topics_slowly_are_asked_about_one_group_at_a_time(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question about all that are left, again and again, took most of the time of an apply."""
+    monkeypatch.setattr("sinergi.provision.cluster._records", lambda _: 500)  # four a request
+    cluster = Cluster(open_admin(Connection(kafka)))
+    steps = compare([WantedTopic(f"t{number:02}", 1, {}) for number in range(20)], {}, copies=1)
+    asked: list[int] = []
+
+    def pending(_: Cluster, left: list[TopicStep]) -> list[TopicStep]:
+        """Each question finds three more topics."""
+        asked.append(len(left))
+        return [step for step in left if steps.index(step) >= 3 * len(asked)]
+
+    monkeypatch.setattr(Cluster, "_pending", pending)
+    cluster._await(steps)
+    assert max(asked) == 4
+    assert sum(asked) < 2 * len(steps)
 
 
 def done() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sinergi_schemas import errors
 from sinergi_schemas.seal.keys import Algorithm, SigningKey, VerifyingKey
+from sinergi_schemas.seal.points import check_public_key
 
 NOTES = Path(__file__).parent / "vectors/seal/notes"
 PETER: dict[str, Any] = json.loads((NOTES / "peter-neumann.json").read_text())
@@ -30,6 +31,12 @@ def text_of(name: str, algorithm: Algorithm, public: bytes) -> str:
     body = bytes([algorithm]) + public
     digest = sha256(name.encode() + b"\n" + body).hexdigest()[:8]
     return f"{name}+{digest}+{base64.b64encode(body).decode()}"
+
+
+def test_the_keys_of_a_bus_of_1500_agencies_are_checked_once_however_often_they_are_read() -> None:
+    """A check takes a millisecond. Each agency has a key or two, and some for its databases."""
+    kept = check_public_key.cache_info().maxsize
+    assert kept is None or kept >= 10 * 1_500
 
 
 def test_the_published_key_reads_signs_and_verifies() -> None:

@@ -113,12 +113,12 @@ def plan(
 
     Example: sinergi provision plan --out plan.json
     """
-    _, found = _planned(unknown_types or (), clock_is_right=clock_is_right)
+    agreements, _, found = _planned(unknown_types or (), clock_is_right=clock_is_right)
     if out is not None:
         with OutputFile.open(out, force=force) as file:
             file.write(found.data)
     if out != STANDARD_OUTPUT:  # a program reads the plan there, and nothing else
-        _show(found, only_changes=changes, as_json=as_json)
+        _show(agreements, found, only_changes=changes, as_json=as_json)
     if not found.is_possible:
         if found.open_brokers and found.hindrance:
             terminal.note(f"sinergi: {found.hindrance}")
@@ -178,10 +178,12 @@ def apply(
     if file is not None and unknown_types:
         raise typer.BadParameter("a kept plan has its own", param_hint="--unknown-type")
     kept = None if file is None else kept_plan(file)
-    provisioner, found = _planned(unknown_types or (), kept, clock_is_right=clock_is_right)
+    agreements, provisioner, found = _planned(
+        unknown_types or (), kept, clock_is_right=clock_is_right
+    )
     if kept is not None:
         check_unchanged(kept, found)
-    _show(found, as_json=as_json)
+    _show(agreements, found, as_json=as_json)
     with provision_output.applying(found) as progress:
         provisioner.apply(found, progress)
     found.check_refused()
@@ -306,8 +308,14 @@ def _tell_interrupted(provisioner: Provisioner, renewed: Collection[str]) -> Non
             password_reports.tell_interrupted(user)
 
 
-def _show(found: ProvisionPlan, *, only_changes: bool = False, as_json: bool) -> None:
-    coming = coming_changes(root.settings().agreements(), SYSTEM.now())
+def _show(
+    agreements: Agreements,
+    found: ProvisionPlan,
+    *,
+    only_changes: bool = False,
+    as_json: bool,
+) -> None:
+    coming = coming_changes(agreements, SYSTEM.now())
     provision_output.show(found, coming, only_changes=only_changes, as_json=as_json)
 
 
@@ -325,7 +333,7 @@ def _tell_repeated(left: int) -> None:
 
 def _planned(
     unknown_types: Sequence[str], kept: KeptPlan | None = None, *, clock_is_right: bool
-) -> tuple[Provisioner, ProvisionPlan]:
+) -> tuple[Agreements, Provisioner, ProvisionPlan]:
     _tell_whose_command(root.settings())
     agreements, now = root.settings().agreements(), SYSTEM.now()
     for remark in remarks(agreements, now):
@@ -341,7 +349,7 @@ def _planned(
     if found.access is None:
         terminal.note(_NO_AUTHORIZER)
     _tell_interrupted(provisioner, found.new_users)
-    return provisioner, found
+    return agreements, provisioner, found
 
 
 def _check_types(agreements: Agreements, unknown_types: Sequence[str]) -> None:

@@ -5,19 +5,27 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+)
+from rich.text import Text
 
 from sinergi.cli import terminal
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.provision.access import AccessAction
 from sinergi.provision.plan import SETTLED
-from sinergi.provision.progress import Progress
+from sinergi.provision.progress import RIGHT, TOPIC, USER, Progress
 from sinergi.provision.rights import shown_time
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.progress import Task
 
     from sinergi.provision.access import AccessStep
     from sinergi.provision.coming import ComingChange
@@ -101,16 +109,47 @@ def show(
 
 @contextmanager
 def applying(plan: ProvisionPlan) -> Iterator[Progress]:
-    """A progress bar over the changes of a plan. It is given what counts them.
+    """A progress bar over the changes of a plan for each kind. It is given what counts them.
 
     In the end it says what was done, also where the apply fails or is interrupted.
     """
-    columns = (TextColumn("applying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+    )
     bar = terminal.progress(*columns)
-    task = bar.add_task("", total=plan.change_count)
-    progress = Progress(lambda done: bar.update(task, completed=done))
+    changes = plan.changes
+    tasks = {
+        kind: bar.add_task(f"{kind}s", total=changes[kind], start=False)
+        for kind in (TOPIC, USER, RIGHT)
+        if changes[kind]
+    }
+
+    def report(kind: str, done: int) -> None:
+        task = tasks[kind]
+        if not bar.tasks[task].started:
+            bar.start_task(task)
+        bar.update(task, completed=done)
+
+    progress = Progress(report)
     with _reporting_end(progress), bar:
         yield progress
+
+
+class _RateColumn(ProgressColumn):
+    """The changes a second since the first were asked for, and the time that the others need.
+
+    Changes are confirmed in groups, so the rate of the latest ones says little.
+    """
+
+    def render(self, task: Task) -> Text:
+        """The rate, or nothing before there is one."""
+        if not task.completed or not task.elapsed:
+            return Text("")
+        rate = task.completed / task.elapsed
+        return Text(f"{rate:,.0f}/s, {(task.remaining or 0) / rate:,.0f} s left")
 
 
 @contextmanager

@@ -7,11 +7,14 @@ same cluster, in the state in which it was.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi.provision.access import AccessAction
+from sinergi.provision.progress import RIGHT, TOPIC
+from sinergi.provision.progress import USER as USER_KIND
 from sinergi.provision.rights import USER
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
@@ -113,11 +116,17 @@ class ProvisionPlan:
         return topics | {each.action for each in self.access or ()} <= SETTLED
 
     @property
-    def change_count(self) -> int:
-        """How many topics, users and rights are made, changed or removed."""
-        topics = [step.verdict in (TopicAction.CREATE, TopicAction.CHANGE) for step in self.topics]
+    def changes(self) -> Counter[str]:
+        """How many topics, users and rights are made, changed or removed; see `progress`."""
         changed = (AccessAction.CREATE, AccessAction.REMOVE)
-        return sum(topics) + sum(step.action in changed for step in self.access or ())
+        found = Counter(
+            USER_KIND if step.entry is None else RIGHT
+            for step in self.access or ()
+            if step.action in changed
+        )
+        verdicts = (TopicAction.CREATE, TopicAction.CHANGE)
+        found[TOPIC] = sum(step.verdict in verdicts for step in self.topics)
+        return found
 
     def with_steps(
         self, topics: Sequence[TopicStep], access: Sequence[AccessStep] | None

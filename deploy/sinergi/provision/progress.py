@@ -18,11 +18,13 @@ class Progress:
     """Counts the changes that the brokers have confirmed, by their kind.
 
     Args:
-        report: is called with how many there are, after each.
+        report: is called with a kind and how many of it there are: when the first ones are asked
+            for, and after each.
     """
 
-    def __init__(self, report: Callable[[int], object] | None = None) -> None:
+    def __init__(self, report: Callable[[str, int], object] | None = None) -> None:
         self.counts = Counter[str]()
+        self._begun = set[str]()
         self._report = report
 
     def __str__(self) -> str:
@@ -40,6 +42,7 @@ class Progress:
         """
         first: errors.SinergiError | None = None
         for group in groups:
+            self._begin(kind)
             is_away = False
             for answer in group:
                 try:
@@ -54,7 +57,15 @@ class Progress:
         if first is not None:
             raise first
 
+    def _begin(self, kind: str) -> None:
+        if kind not in self._begun:
+            self._begun.add(kind)
+            self._tell(kind)
+
     def _count(self, kind: str) -> None:
         self.counts[kind] += 1
+        self._tell(kind)
+
+    def _tell(self, kind: str) -> None:
         if self._report is not None:
-            self._report(self.counts.total())
+            self._report(kind, self.counts[kind])

@@ -23,7 +23,7 @@ _Point = tuple[int, int, int, int]
 _NEUTRAL: _Point = (0, 1, 1, 0)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16_384)  # more than the keys of a bus: a check takes a millisecond
 def check_public_key(encoded: bytes) -> None:
     """Check that 32 bytes are a public key that a correct key generator can make.
 
