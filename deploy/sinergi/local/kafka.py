@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from sinergi.local.state import BrokerPorts, LocalState
     from sinergi_schemas.kafka.connection import Connection
 
-_HEAP = "384m"
+# The most that it takes: a bus of a few agencies stays below 200 MiB. It suffices for 15,000
+# topic-partitions; docs/capacity.md has the rule and the measurement.
+_HEAP = "768m"
 # By names within the working directory: commas, backslashes and letters beyond ASCII in a whole
 # path would each mean something else in Kafka's settings.
 _TLS = "tls"
