@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from copy import deepcopy
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
@@ -20,6 +22,8 @@ from sinergi_schemas.seal.keys import Algorithm, SigningKey
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from secured_kafka import Secured
 
@@ -126,3 +130,26 @@ class ProvisionedBus:
 
     def client(self, principal: str) -> dict[str, Any]:
         return {"bootstrap.servers": self.broker.login, **self.options(principal)}
+
+
+def agree_on_less(bus: ProvisionedBus) -> None:
+    """Provision a bus, and make a newer agreement that lets one prison less read."""
+    bus.broker.forget()
+    first = agreement(in_force={"from": year(2020)})
+    bus.agree(first)
+    assert bus.provision("apply") == 0
+    second = deepcopy(first) | {"in_force": {"from": year(2021)}}
+    second["events"]["seizure"]["readers"] = [LAPAS]
+    bus.agree(first, second)
+
+
+def actions(bus: ProvisionedBus, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """What a plan says about the access, apart from what is as it should be."""
+    capsys.readouterr()
+    bus.provision("plan", "--json")
+    access = json.loads(capsys.readouterr().out)["access"]
+    return {
+        f"{each['action']} {each['principal']}: {each['right'] or 'user'}"
+        for each in access
+        if each["action"] != "ok"
+    }

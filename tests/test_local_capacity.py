@@ -16,8 +16,9 @@ from waiting import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-# 1,500 agencies with three event topics each, and their control and receipts topics.
-PARTITIONS = 7_600
+# 7,500 are those of 1,500 agencies with three event topics each, and their control and receipts
+# topics; beyond them there must be room.
+PARTITIONS = 12_000
 IN_ONE_TOPIC = 100
 
 
