@@ -336,6 +336,14 @@ def test_a_materialiser_whose_database_is_away_says_why_it_waits_and_when_it_goe
     assert "57P03" in logs[0]["why"]
 
 
+def test_a_message_within_another_one_ends_with_one_full_stop() -> None:
+    within = errors.SealGap("bus/topic/0", 4, 9)
+    assert str(errors.RebuildRefused("transfer", str(within))).endswith(
+        "Restore them from another copy of the topic. Nothing was changed."
+    )
+    assert "wait...: no" in str(errors.RebuildRefused("transfer", "wait...: no"))
+
+
 def test_a_message_that_ends_with_a_question_has_no_full_stop_after_it() -> None:
     unknown = errors.RotationRefused("lapas-rekan", "no agreement names it; did you mean lapas?")
     assert str(unknown).endswith("did you mean lapas?")

@@ -6,6 +6,7 @@ Each cause is created under a running materialiser, and then removed.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
@@ -13,10 +14,11 @@ import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
-from agency_pair import AgencyPair, transfer
+from agency_pair import AgencyPair, send, transfer
 from foreign_messages import contradict, false_seal, leaf, write_all
 from sinergi_consumers.materialise.pauses import Pauses
 from sinergi_schemas.kafka.admin import open_admin
+from sinergi_schemas.seal.candidates import WINDOW
 from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import TopicPartition
 from test_moved_topics import deleted, held, made, materialised
@@ -135,6 +137,20 @@ def test_leaves_that_the_broker_deleted_are_read_once_their_owner_sends_them_aga
             until_sound(pair, 16)
 
 
+def test_deleted_leaves_are_named_also_where_there_are_more_than_one_checkpoint_covers(
+    pair: AgencyPair,
+) -> None:
+    tape = pair.tape()
+    batches = [tape.write([transfer(f"P/{at}/{each}") for each in range(1_500)]) for at in range(5)]
+    send(pair, batches[0])
+    with pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 1_500)
+    send(pair, list(chain(*batches[1:])))
+    records_deleted(pair, 7_400)
+    with pair.materialising():
+        until_halted(pair, "OffsetGone")
+
+
 def records_deleted(pair: AgencyPair, before: int) -> None:
     admin = open_admin(pair.connection)
     cut = confluent_kafka.TopicPartition(pair.topic.name, 0, before)
@@ -204,7 +220,8 @@ def test_a_checkpoint_of_more_than_five_thousand_leaves_is_passed_once_the_topic
 ) -> None:
     messages = filled(pair)
     made_anew(pair)
-    write_all(pair, 0, [leaf(0, sealed=false_seal(pair, 0, 6_000))])
+    leaves = [leaf(index) for index in range(WINDOW)]
+    write_all(pair, 0, [*leaves, leaf(WINDOW, sealed=false_seal(pair, 0, WINDOW + 1))])
     with pair.materialising():
         until_halted(pair, "CheckpointTooWide")
         made_anew(pair)

@@ -109,7 +109,8 @@ def test_a_refused_login_names_the_tables_in_which_its_settings_stand() -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.FENCED_LEADER_EPOCH]
+    "code",
+    [KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.FENCED_LEADER_EPOCH, KafkaError._NOENT],
 )
 def test_brokers_that_pass_on_a_task_are_not_said_to_be_away(code: int) -> None:
     found = Connection("nowhere:1").cause(translate(KafkaError(code)))

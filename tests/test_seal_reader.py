@@ -474,6 +474,17 @@ def test_a_checkpoint_that_covers_more_than_the_window_is_refused() -> None:
     assert [each.end for each in finish(fresh(), seal([[b"x"] * WINDOW]))] == [WINDOW]
 
 
+@pytest.mark.parametrize("cut", [1, WINDOW, WINDOW + 500])
+def test_messages_deleted_at_the_beginning_are_missing_and_not_a_checkpoint_that_is_too_wide(
+    cut: int,
+) -> None:
+    sealed = seal([[b"x"] * 4_000] * 2)
+    reader = fresh()
+    with pytest.raises(errors.SealGap) as refused:
+        finish(reader, sealed[cut:])
+    assert (refused.value.index, reader.size) == (0, 0)
+
+
 def test_no_later_checkpoint_is_taken_before_one_that_is_open() -> None:
     """Its owner has signed both, and they do not belong to one history."""
     other = seal([[b"a", b"b"], [b"another", b"history"]])

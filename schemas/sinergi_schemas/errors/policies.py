@@ -21,7 +21,8 @@ from typing import dataclass_transform
 from sinergi_schemas.plain_text import plain, plain_lines
 
 _SEVERAL_LINES = ("listing",)
-_DOUBLE_STOP = re.compile(r"([?!])\.(?=\s|$)")  # an attribute may end with a question
+# An attribute may end with a question, or be another error's message.
+_DOUBLE_STOP = re.compile(r"(?<!\.)([?!.])\.(?=\s|$)")
 _SINGULARS = {"leaves": "leaf"}
 
 

@@ -88,7 +88,7 @@ class SealGap(SealBroken):
 class CheckpointTooWide(SealBroken):
     """A checkpoint of {origin} covers {size:leaves}, and the one before it only {known}. Readers
     accept at most {most:leaves} between two. Compare the topic with another copy: a checkpoint
-    between them was changed, or its owner's relay does not keep to the limit.
+    between them was taken away or changed, or its owner's relay does not keep to the limit.
     """
 
     origin: str

@@ -118,6 +118,8 @@ _CHANGING = frozenset(
         KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.FENCED_LEADER_EPOCH,
         KafkaError.UNKNOWN_LEADER_EPOCH,
+        # An admin client has looked for the leaders of partitions and found none.
+        KafkaError._NOENT,
     }
 )
 

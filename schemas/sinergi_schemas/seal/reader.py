@@ -261,11 +261,17 @@ class TreeReader:
         return None
 
     def _missing_leaves(self, stated: Checkpoint) -> errors.SealBroken | None:
-        """The error if a leaf of a checkpoint has no candidate, or if it has too many leaves."""
+        """The error if a leaf of a checkpoint has no candidate, or if it has too many leaves.
+
+        Where messages are missing, checkpoints between may be missing too. So the owner's relay
+        has not kept to the limit only if all leaves up to the limit are there.
+        """
+        missing = self._candidates.first_missing(min(stated.size, self.size + WINDOW))
+        if missing is not None:
+            return errors.SealGap(self._origin, missing, stated.size)
         if stated.size > self.size + WINDOW:
             return errors.CheckpointTooWide(self._origin, stated.size, self.size, WINDOW)
-        missing = self._candidates.first_missing(stated.size)
-        return None if missing is None else errors.SealGap(self._origin, missing, stated.size)
+        return None
 
     def _accept(self, stated: Checkpoint, note: str, found: ChosenLeaves) -> VerifiedLeaves:
         start, self._frontier = self.size, found.frontier
