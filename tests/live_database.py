@@ -155,6 +155,12 @@ def rows_of(url: str, projections: Sequence[Projection]) -> dict[str, list[tuple
         f"sinergi_consumer.{name}": f"SELECT {columns} FROM sinergi_consumer.{name}"
         for name, columns in _OWN.items()
     }
+    # Which smaller ones there are depends on what arrived together.
+    questions["sinergi_consumer.checkpoint"] += (
+        " AS stored WHERE NOT EXISTS (SELECT FROM sinergi_consumer.checkpoint AS larger"
+        " WHERE larger.topic = stored.topic AND larger.partition = stored.partition"
+        " AND larger.size > stored.size)"
+    )
     with engine.connect() as connection:
         return {
             name: sorted(map(tuple, connection.execute(sa.text(question))), key=str)

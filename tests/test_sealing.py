@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seal_tapes import takes
 from sinergi_producers.relay.sealing import NOT_COVERED, OutboxRow, Sealer, TreeKey
 from sinergi_schemas import errors
 from sinergi_schemas.message import leaf_data
@@ -86,12 +87,13 @@ def test_every_row_becomes_one_leaf_in_order_and_every_checkpoint_verifies(
             last = len(growth.rows) - 1
             for at, each in enumerate(growth.rows):
                 assert (each.event_type, partition_for(each.key, COUNTS[name])) == growth.tree_key
-                verified = readers[growth.tree_key].feed(
+                is_verified = takes(
+                    readers[growth.tree_key],
                     growth.start + at,
                     leaf_hash(leaf_data(each.fingerprint, each.key, each.datum)),
                     growth.sealed if at == last else None,
                 )
-                assert (verified is None) == (at < last)
+                assert is_verified == (at == last)
             assert readers[name, number].size == growth.after.size
         grow(trees, batch)
     assert {tree_key: reader.frontier for tree_key, reader in readers.items()} == trees
@@ -136,7 +138,7 @@ def test_both_keys_sign_while_one_replaces_the_other() -> None:
         reader = TreeReader(origin, KeyRing.of(key.public), Frontier.empty())
         each = growth.rows[0]
         leaf = leaf_hash(leaf_data(each.fingerprint, each.key, each.datum))
-        assert reader.feed(0, leaf, growth.sealed)
+        assert takes(reader, 0, leaf, growth.sealed)
 
 
 def test_nothing_waiting_grows_nothing() -> None:

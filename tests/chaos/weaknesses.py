@@ -115,7 +115,7 @@ def no_seal() -> None:
 
     def believe(self: TreeReader) -> VerifiedLeaves | None:
         size = min(self._open)
-        stated, note, hint = self._open.pop(size)
+        stated, note, hint, _ = self._open.pop(size)
         count = size - self.size
         leaves = self._candidates._leaves[:count]
         offsets = self._candidates._offsets[:count]

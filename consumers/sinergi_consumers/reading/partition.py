@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 MOST_BYTES = 12 * 1024 * 1024  # a batch of 8 MiB and one event, and the beginning of the next batch
+_MOST_POSTPONED_BYTES = MOST_BYTES // 4  # of messages that wait for a postponed checkpoint
 _MOST_UNRESOLVED = 20_000
 
 
@@ -258,6 +259,8 @@ class Partition:
             self._stored[offset] = parsed
             self._bytes += size
         verified = reader.feed(index, parsed.leaf, parsed.sealed, offset)
+        if not verified and reader.has_postponed and self._bytes > _MOST_POSTPONED_BYTES:
+            verified = reader.try_open_checkpoint()
         if verified:
             self._collect(verified)
         elif reader.unresolved:

@@ -203,7 +203,7 @@ class Transaction(Protocol):
         ...
 
     def store_checkpoints(self, batches: Sequence[VerifiedBatch]) -> None:
-        """Store every checkpoint of some batches."""
+        """Store the verified checkpoints of some batches."""
         ...
 
     def store_receipts(self, receipts: Sequence[Receipt]) -> None:

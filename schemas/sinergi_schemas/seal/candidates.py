@@ -89,6 +89,15 @@ class Candidates:
         reached = self.next
         return len(self._leaves) + sum(index >= reached for index in self._others)
 
+    @property
+    def are_single(self) -> bool:
+        """Whether no leaf index has several candidates, and none is above a missing one."""
+        return not self._others
+
+    def first(self, size: int) -> Sequence[bytes]:
+        """The first candidate of each leaf below a tree size, as far as none is missing."""
+        return self._leaves[: size - self._start]
+
     def add(self, index: int, leaf: bytes, offset: int) -> bool:
         """Store a candidate for a leaf. Returns whether it was new.
 

@@ -94,6 +94,17 @@ def parse(note: Note) -> Checkpoint:
     return Checkpoint(lines[0], size, parse_root(lines[2], size))
 
 
+def stated(note: str) -> Checkpoint | None:
+    """The checkpoint that a text states, if it is one. It reads no signature."""
+    text, parted, _ = note.partition("\n\n")
+    if not parted or len(note) > MOST_RECEIPT_BYTES:
+        return None
+    try:
+        return parse(Note(text + "\n", ()))
+    except errors.NoteMalformed:
+        return None
+
+
 def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
     """Read the checkpoint in a note, and verify the signature of the key that its size requires.
 
@@ -111,13 +122,13 @@ def verify(note: str, origin: str, keys: KeyRing) -> Checkpoint:
     """
     try:
         parsed = parse_receipt(note)
-        stated = parse(parsed)
+        found = parse(parsed)
     except errors.NoteMalformed as why:
         raise errors.NoteMalformed(f"{why.what}; it was read at {origin}") from None
-    if stated.origin != origin:
+    if found.origin != origin:
         raise errors.OriginForeign(origin, parsed.subject)
-    keys.verify(parsed, stated.size)
-    return stated
+    keys.verify(parsed, found.size)
+    return found
 
 
 @lru_cache(maxsize=4)  # a reader verifies a note, and then keeps a part of it

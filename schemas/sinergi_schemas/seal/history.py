@@ -40,12 +40,13 @@ class VerifiedHistory:
         self.unmatched: dict[int, bytes] = {}
         self.unmatched_beyond_limit = 0
 
-    def add(self, leaves: Iterable[bytes], stated: Checkpoint) -> None:
-        """Store the next verified leaves, and the checkpoint that covers them."""
+    def add(self, leaves: Iterable[bytes], stated: Iterable[Checkpoint]) -> None:
+        """Store the next verified leaves, and the checkpoints of their trees by rising size."""
         self._leaves += b"".join(leaf[:_LEAF_PREFIX] for leaf in leaves)
-        self._sizes.append(stated.size)
-        self._roots += stated.root[:_ROOT_PREFIX]
-        self.unmatched.pop(stated.size, None)
+        for each in stated:
+            self._sizes.append(each.size)
+            self._roots += each.root[:_ROOT_PREFIX]
+            self.unmatched.pop(each.size, None)
 
     def is_other_leaf(self, index: int, leaf: bytes) -> bool:
         """Whether the verified leaf with this index is another leaf."""

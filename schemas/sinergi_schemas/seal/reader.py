@@ -14,6 +14,8 @@ covers it. Each message passes these rules in this order; `size` is the number o
        Another root is a fork, and final: the owner has signed two histories.
     5. If the checkpoint's size is above `size`, the reader looks for the candidates that lead to
        its root (see `candidates`). These become verified; the others at their indexes are skipped.
+       The signature of a checkpoint whose root is that of the leaves as they arrived is verified
+       later, if no larger checkpoint covers it (see `postponed`).
     6. If it finds none, the checkpoint stays open and `unresolved` says why: leaves are missing or
        differ, or the checkpoint covers too many. Later messages may resolve it; the caller raises
        the error when no more messages arrive. An open checkpoint is tried before all larger ones.
@@ -33,6 +35,7 @@ from sinergi_schemas.seal.candidates import WINDOW, Candidates
 from sinergi_schemas.seal.hash_budget import HashBudget
 from sinergi_schemas.seal.history import VerifiedHistory
 from sinergi_schemas.seal.merkle import Frontier
+from sinergi_schemas.seal.postponed import MOST_LEAVES, PostponedCheckpoint, PostponedCheckpoints
 from sinergi_schemas.seal.skipped import SkippedByCause
 
 if TYPE_CHECKING:
@@ -67,11 +70,17 @@ class VerifiedLeaves(NamedTuple):
 
 
 class _OpenCheckpoint(NamedTuple):
-    """A valid checkpoint whose leaves are not found yet. `frontier` is that of its tree, or ()."""
+    """A valid checkpoint whose leaves are not found yet.
+
+    Attributes:
+        frontier: of its tree, or ().
+        covered: the smaller trees that checkpoints of the same leaves state.
+    """
 
     stated: Checkpoint
     note: str
     frontier: Sequence[bytes]
+    covered: Sequence[Checkpoint] = ()
 
 
 class TreeReader:
@@ -104,6 +113,7 @@ class TreeReader:
         self._candidates = Candidates(frontier.size)
         self._roots = {frontier.size: frontier.root()}
         self._open: dict[int, _OpenCheckpoint] = {}
+        self._postponed = PostponedCheckpoints(frontier)
         self._smallest = -1
         self._is_try_due = False
         self._messages_since_try = 0
@@ -123,13 +133,21 @@ class TreeReader:
 
     @property
     def stated_roots(self) -> Mapping[int, bytes]:
-        """The roots in the last 1,000 checkpoints with a valid signature, by tree size."""
+        """The roots in the last 1,000 checkpoints with a valid signature, by tree size.
+
+        And those of checkpoints that such a one covers.
+        """
         return self._roots
 
     @property
     def pending(self) -> int:
         """The number of leaf indexes above the last checkpoint for which a leaf has arrived."""
         return self._candidates.count
+
+    @property
+    def has_postponed(self) -> bool:
+        """Whether `try_open_checkpoint` is to verify signatures of checkpoints that were fed."""
+        return self._postponed.size > self.size
 
     @property
     def lowest_pending_offset(self) -> int | None:
@@ -139,7 +157,10 @@ class TreeReader:
     def feed(
         self, index: int, leaf: bytes, sealed: SignedCheckpoint | None, offset: int = 0
     ) -> VerifiedLeaves | None:
-        """Process the next message of the topic. Returns the leaves that it made verified, if any.
+        """Process the next message of the topic. Returns leaves that became verified, if any.
+
+        When no more messages are at hand, call `try_open_checkpoint`: the signature of the last
+        checkpoint may not be verified before.
 
         Args:
             index, leaf: the index that it states, and its leaf hash.
@@ -152,13 +173,20 @@ class TreeReader:
         if self._fork:
             raise self._fork
         self._messages_since_try += 1
+        # Leaves that wait for a postponed checkpoint must not fill the window.
+        verified = self._try_postponed() if index >= self.size + MOST_LEAVES else None
         if index >= self.size:
             self._add_candidate(index, leaf, offset)
         elif self.history and self.history.is_other_leaf(index, leaf):
             self.skipped.add(skipped.ALTERED, offset, index)
         else:
             self.resends += 1
-        return self._process_checkpoint(sealed, index, offset) if sealed else None
+        if sealed is None or self._postpone(sealed, index, offset):
+            return verified
+        verified = verified or self._try_postponed()
+        if self._postpone(sealed, index, offset):
+            return verified
+        return self._try_at_once(sealed, index, offset, verified)
 
     def try_open_checkpoint(self, *, final: bool = False) -> VerifiedLeaves | None:
         """Try the smallest open checkpoint again, if a leaf below its size has arrived since.
@@ -171,6 +199,7 @@ class TreeReader:
         Returns:
             The leaves that became verified, or None.
         """
+        self._settle()
         if not self._open or not self._is_try_due:
             return None
         self._budget.add_messages(self._messages_since_try)
@@ -186,23 +215,77 @@ class TreeReader:
         elif index < self._smallest:
             self._is_try_due = True
 
-    def _process_checkpoint(
-        self, sealed: SignedCheckpoint, index: int, offset: int
+    def _postpone(self, sealed: SignedCheckpoint, index: int, offset: int) -> bool:
+        """Postpone a checkpoint, if its tree is that of the leaves as they arrived."""
+        if self._open or self._postponed.is_full or not self._candidates.are_single:
+            return False
+        stated = checkpoint.stated(sealed.note)
+        if stated is None or stated.origin != self._origin or self._is_other_tree(stated):
+            return False
+        size, largest = stated.size, self._postponed.size
+        if not max(self.size + 1, largest) <= size <= self._candidates.next:
+            return False
+        # Each replaced key must have signed its own leaves; see `key_ring`.
+        is_same_key = self._keys.allowed(size) == self._keys.allowed(self.size + 1)
+        if size > self.size + MOST_LEAVES or not is_same_key:
+            return False
+        leaves = self._candidates.first(size)[largest - self.size :]
+        return self._postponed.add(PostponedCheckpoint(stated, sealed, index, offset), leaves)
+
+    def _settle(self) -> bool:
+        """Open the largest postponed checkpoint with a valid signature. Returns whether one is."""
+        if self._postponed.size == self.size:
+            return False
+        postponed = self._postponed.take()
+        while postponed:
+            largest = postponed.pop()
+            smaller = {each.stated.size: each.stated for each in postponed}
+            smaller.pop(largest.stated.size, None)  # a copy
+            if self._process_checkpoint(*largest[1:], (*smaller.values(),)):
+                return True
+        self._postponed.restart(self._frontier)
+        return False
+
+    def _try_postponed(self) -> VerifiedLeaves | None:
+        """The leaves that the largest postponed checkpoint covers, or None."""
+        return self.try_open_checkpoint() if self._settle() else None
+
+    def _try_at_once(
+        self, sealed: SignedCheckpoint, index: int, offset: int, verified: VerifiedLeaves | None
     ) -> VerifiedLeaves | None:
-        """Rules 3 to 6."""
+        """Process a checkpoint that cannot be postponed. Returns `verified` if that is not None.
+
+        Then this checkpoint is tried later, and a fork is raised by the next call.
+        """
+        try:
+            has_opened = self._process_checkpoint(sealed, index, offset)
+        except errors.SealFork:
+            if verified is None:
+                raise
+            return verified
+        return self.try_open_checkpoint() if has_opened and verified is None else verified
+
+    def _process_checkpoint(
+        self,
+        sealed: SignedCheckpoint,
+        index: int,
+        offset: int,
+        covered: Sequence[Checkpoint] = (),
+    ) -> bool:
+        """Rules 3 to 5. Returns whether the checkpoint is open now."""
         try:
             stated = checkpoint.verify(sealed.note, self._origin, self._keys)
         except errors.SealBroken as why:
             self._record_origin(why)
             self.skipped.add(f"{skipped.FOREIGN_CHECKPOINT} ({type(why).__name__})", offset, index)
-            return None
+            return False
         self.origins.add(self._origin)
         if self._is_other_tree(stated):
             self._fork = self.unresolved = errors.SealFork(self._origin, stated.size)
             raise self._fork
         if stated.size <= self.size:
             self._record_untried(stated)
-            return None
+            return False
         self._record_root(stated)
         frontier = tuple(sealed.frontier)
         if not _is_frontier(frontier, stated):
@@ -210,7 +293,8 @@ class TreeReader:
             frontier = ()
         owner_keys = self._keys.allowed(stated.size)
         note = checkpoint.keep_owner_signatures(sealed.note, owner_keys)
-        return self._open_checkpoint(_OpenCheckpoint(stated, note, frontier))
+        self._open_checkpoint(_OpenCheckpoint(stated, note, frontier, covered))
+        return True
 
     def _record_origin(self, why: errors.SealBroken) -> None:
         """Record the origin of a checkpoint that the owner has not signed for this origin."""
@@ -234,8 +318,8 @@ class TreeReader:
         if self.history:
             self.history.add_unmatched(stated)
 
-    def _open_checkpoint(self, new: _OpenCheckpoint) -> VerifiedLeaves | None:
-        """Add a checkpoint to the open ones, and try it if it is the smallest and not a copy."""
+    def _open_checkpoint(self, new: _OpenCheckpoint) -> None:
+        """Add a checkpoint to the open ones; to be tried if it is the smallest, and no copy."""
         size = new.stated.size
         known = self._open.get(size)
         is_new = known is None or (bool(new.frontier) and not known.frontier)
@@ -245,18 +329,18 @@ class TreeReader:
             self._record_untried(self._open.pop(sorted(self._open)[-2]).stated)
         if is_new and size == min(self._open):
             self._smallest, self._is_try_due = size, True
-        return self.try_open_checkpoint()
 
     def _try_smallest(self) -> VerifiedLeaves | None:
         """Rule 5 for the smallest open checkpoint, or else rule 6."""
         self._smallest = min(self._open)
-        stated, note, frontier = self._open[self._smallest]
+        tried = self._open[self._smallest]
+        stated = tried.stated
         self._is_try_due = False
         self.unresolved = self._missing_leaves(stated)
         if self.unresolved is None:
-            found = self._candidates.choose(self._frontier, stated, frontier, self._budget)
+            found = self._candidates.choose(self._frontier, stated, tried.frontier, self._budget)
             if found:
-                return self._accept(stated, note, found)
+                return self._accept(tried, found)
             self.unresolved = errors.SealMismatch(self._origin, self.size, stated.size)
         return None
 
@@ -273,20 +357,24 @@ class TreeReader:
             return errors.CheckpointTooWide(self._origin, stated.size, self.size, WINDOW)
         return None
 
-    def _accept(self, stated: Checkpoint, note: str, found: ChosenLeaves) -> VerifiedLeaves:
+    def _accept(self, opened: _OpenCheckpoint, found: ChosenLeaves) -> VerifiedLeaves:
+        stated = opened.stated
         start, self._frontier = self.size, found.frontier
         self.size = found.frontier.size
         for index, offset in found.rejected:
             self.skipped.add(skipped.ALTERED, offset, index)
+        for each in opened.covered:
+            self._record_root(each)
         if self.history:
-            self.history.add(found.leaves, stated)
+            self.history.add(found.leaves, (*opened.covered, stated))
         self._candidates.advance(stated.size)
+        self._postponed.restart(found.frontier)
         del self._open[stated.size]
         self._smallest = min(self._open, default=-1)
         # The leaves of the next open checkpoint may have arrived already.
         self._is_try_due = True
         return VerifiedLeaves(
-            start, self.size, stated.root, note, found.frontier, found.leaves, found.offsets
+            start, self.size, stated.root, opened.note, found.frontier, found.leaves, found.offsets
         )
 
     def _record_root(self, stated: Checkpoint) -> None:

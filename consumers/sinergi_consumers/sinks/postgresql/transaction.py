@@ -197,7 +197,7 @@ class PostgresqlTransaction:
         self._quarantine.record_decisions(outcomes, decision)
 
     def store_checkpoints(self, batches: Sequence[VerifiedBatch]) -> None:
-        """Store every checkpoint of some batches."""
+        """Store the verified checkpoints of some batches."""
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO sinergi_consumer.checkpoint (topic, partition, size, root, note)"
