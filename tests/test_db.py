@@ -23,6 +23,7 @@ from sinergi_consumers.projections.projection import projection
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.catalog import Catalog
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +52,11 @@ CATALOGUE = """
         SELECT 'table', pg_class.oid::regclass::text, obj_description(pg_class.oid, 'pg_class')
         FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text LIKE 'sinergi%'
     ) AS things ORDER BY 1, 2, 3
+"""
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 
@@ -239,6 +245,29 @@ def test_databases_that_are_upgraded_at_once_get_all_of_their_tables(
         made = threads.map(lambda url: migrate.upgrade(url, migrate.Role.CONSUMER), urls)
         assert [each.tables for each in made] == [[]] * len(urls)
     assert len({str(catalogue(url)) for url in urls}) == 1
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_an_upgrade_waits_for_another_one_of_the_same_database_and_finds_all_done(
+    empty: Callable[[], str], *, is_new: bool
+) -> None:
+    """Another process has made the schema, or works on the tables, and has not committed yet."""
+    url = empty()
+    if not is_new:
+        migrate.upgrade(url, migrate.Role.CONSUMER)
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    looking = engine.execution_options(isolation_level="AUTOCOMMIT")
+    first = "CREATE SCHEMA sinergi_consumer" if is_new else "LOCK TABLE sinergi_consumer.version"
+    with engine.connect() as other, looking.connect() as observer, ThreadPoolExecutor(1) as thread:
+        other.exec_driver_sql(first)
+        upgraded = thread.submit(migrate.upgrade, url, migrate.Role.CONSUMER)
+        until(lambda: observer.exec_driver_sql(WAITING).scalar() == 1, "the upgrade waits")
+        assert not upgraded.done()
+        other.commit()
+        assert upgraded.result().tables == []
+    whole = empty()
+    migrate.upgrade(whole, migrate.Role.CONSUMER)
+    assert catalogue(url) == catalogue(whole)
 
 
 def test_one_database_may_be_both(empty: Callable[[], str]) -> None:

@@ -29,7 +29,7 @@ def receipt(at: datetime, size: int) -> SignedStatement:
 
 
 def statements(*each: SignedStatement) -> IntervalStatements:
-    found = IntervalStatements(TimeInterval(SINCE, UNTIL), UNTIL + timedelta(days=1))
+    found = IntervalStatements(TimeInterval(SINCE, UNTIL), lambda: UNTIL + timedelta(days=1))
     for one in each:
         found.add(one)
     return found
@@ -51,7 +51,7 @@ def test_a_second_that_does_not_lie_before_the_interval_as_a_whole_does_not_coun
     """The signature may have been made at its end."""
     assert statements(signed(SINCE - SECOND, 3), signed(UNTIL, 8)).leaves(0) == range(3, 8)
     assert statements(signed(SINCE, 3), signed(UNTIL, 8)).leaves(0) == range(8)
-    half = IntervalStatements(TimeInterval(SINCE + SECOND / 2, UNTIL), UNTIL)
+    half = IntervalStatements(TimeInterval(SINCE + SECOND / 2, UNTIL), lambda: UNTIL)
     half.add(signed(SINCE, 3))
     half.add(signed(UNTIL, 8))
     assert half.leaves(0) == range(8)
@@ -81,6 +81,14 @@ def test_heads_that_are_dated_ahead_enclose_nothing_and_are_kept_to_be_named() -
     ahead = signed(UNTIL + timedelta(days=2), 8)
     found = statements(ahead)
     assert (found.second(0), found.ahead) == (None, {ahead.name: ahead})
+
+
+def test_heads_that_were_signed_while_the_audit_went_on_are_not_dated_ahead() -> None:
+    now = UNTIL
+    found = IntervalStatements(TimeInterval(SINCE, UNTIL), lambda: now)
+    now += 2 * SECOND
+    found.add(signed(UNTIL + SECOND, 8))
+    assert (found.leaves(0), found.ahead) == (range(8), {})
 
 
 def test_a_gap_is_longer_than_the_agreed_time_and_has_open_ends_where_no_heads_are_known() -> None:

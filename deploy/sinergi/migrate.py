@@ -56,6 +56,18 @@ SET LOCAL client_encoding = 'UTF8';
 # Alembic keeps the connection of a migration in a module.
 _migrating = Lock()
 
+_SCHEMA_THERE, _TABLE_THERE, _NOT_UNIQUE = "42P06", "42P07", "23505"
+# Once the first of several upgrades has committed, the others find what it has made.
+_MOST_TRIES = 3
+# Later upgrades of one database wait here. Whoever may not lock it has nothing to write to it.
+_LOCK = """
+DO $$ BEGIN
+    IF has_table_privilege(to_regclass('{0}.version'), 'UPDATE') THEN
+        LOCK TABLE {0}.version IN SHARE ROW EXCLUSIVE MODE;
+    END IF;
+END $$
+"""
+
 
 class Upgraded(NamedTuple):
     """What an upgrade has done.
@@ -98,7 +110,7 @@ def upgrade(
 ) -> Upgraded:
     """Make or migrate the tables of a role, and those of projections, and give roles their rights.
 
-    All of it is one transaction.
+    All of it is one transaction. Of several upgrades at once, each waits for the one before.
 
     Args:
         url: the database's address, with a user who may create schemas; see
@@ -116,27 +128,18 @@ def upgrade(
         TableNameTaken: something else has the name of a table; nothing was done.
     """
     try:
-        with engine(url, "sinergi db") as opened, opened.begin() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, psycopg.Connection)
-            versions = f"{role.schema}.version"
-            foreign = schema_owners.foreign_schemas(driver, role.schemas, versions)
-            if not sa.inspect(connection).has_schema(role.schema):
-                connection.execute(sa.text(f"CREATE SCHEMA {role.schema}"))
-            config = _config(role)
-            config.attributes["connection"] = connection
-            with _migrating:
-                command.upgrade(config, "head")
-            if role is Role.PRODUCER:
-                connection.exec_driver_sql(_registration())
-            made = _projection_tables(connection, projections)
-            given = database_roles.give(driver, roles, role.schemas)
-            excess = list(excess_rights.excess(driver, roles, role.schemas))
+        with engine(url, "sinergi db") as opened:
+            for _ in range(_MOST_TRIES - 1):
+                try:
+                    return _upgrade(opened, role, projections, roles)
+                except (sa.exc.DBAPIError, psycopg.Error) as why:
+                    if not _was_made_meanwhile(why):
+                        raise
+            return _upgrade(opened, role, projections, roles)
     except sa.exc.DBAPIError as why:
         raise ascribed(translate_wrapped(why), url) from None
     except psycopg.Error as why:
         raise ascribed(translate(why), url) from None
-    return Upgraded(made, given, excess, foreign)
 
 
 def differences(url: str, projections: Sequence[Projection]) -> list[Difference]:
@@ -200,6 +203,40 @@ def _registration() -> str:
         "INSERT INTO sinergi_producer.known_schema (fingerprint, event_type, version, id, sinergi)"  # noqa: S608 - our own schemas
         f" VALUES {rows} ON CONFLICT (fingerprint) DO NOTHING"
     )
+
+
+def _upgrade(
+    opened: sa.Engine, role: Role, projections: Sequence[Projection], roles: Sequence[DatabaseRole]
+) -> Upgraded:
+    """Upgrade a database in one transaction; see `upgrade`."""
+    with opened.begin() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        versions = f"{role.schema}.version"
+        foreign = schema_owners.foreign_schemas(driver, role.schemas, versions)
+        if sa.inspect(connection).has_schema(role.schema):
+            connection.execute(sa.text(_LOCK.format(role.schema)))
+        else:
+            connection.execute(sa.text(f"CREATE SCHEMA {role.schema}"))
+        config = _config(role)
+        config.attributes["connection"] = connection
+        with _migrating:
+            command.upgrade(config, "head")
+        if role is Role.PRODUCER:
+            connection.exec_driver_sql(_registration())
+        made = _projection_tables(connection, projections)
+        given = database_roles.give(driver, roles, role.schemas)
+        return Upgraded(made, given, [*excess_rights.excess(driver, roles, role.schemas)], foreign)
+
+
+def _was_made_meanwhile(why: sa.exc.DBAPIError | psycopg.Error) -> bool:
+    """Whether another upgrade has made a schema or table after this one had not found it."""
+    found = why.orig if isinstance(why, sa.exc.DBAPIError) else why
+    if not isinstance(found, psycopg.Error):
+        return False
+    if found.sqlstate == _NOT_UNIQUE:
+        return found.diag.schema_name == "pg_catalog"
+    return found.sqlstate in (_SCHEMA_THERE, _TABLE_THERE)
 
 
 def _projection_tables(connection: sa.Connection, projections: Sequence[Projection]) -> list[str]:

@@ -14,7 +14,7 @@ that were sealed in it:
        of the second. If the topic has both trees, none of these leaves is missing or changed.
     4. A signature has a time in whole seconds. It counts as made before the interval if this whole
        second lies before it.
-    5. A statement that is dated later than the moment of the audit encloses nothing, and so do
+    5. A statement that is dated later than the moment it is read encloses nothing, and so do
        heads that only replaced keys have signed, whose time is unknown. Heads that state fewer
        leaves than earlier heads enclose nothing either. A receipt of a larger tree than the second
        statement has is not used as the first one: the reader's clock is another one.
@@ -38,7 +38,7 @@ from sinergi_consumers.audit.statements import HEADS
 from sinergi_schemas.seal.heads import STALE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from sinergi_consumers.audit.statements import SignedStatement
@@ -105,23 +105,23 @@ class IntervalStatements:
 
     Args:
         interval: the times.
-        read_at: the moment of the audit.
+        now: gives the time by the clock of the audit: statements arrive while it goes on.
 
     Attributes:
         interval: the times.
         heads_since: when the earliest known heads were signed; None if none are known.
         latest_heads: when the latest known heads were signed that are not dated ahead.
-        ahead: the statements that are dated later than the moment of the audit, by signer.
+        ahead: the statements that are dated later than the moment they were read, by signer.
         has_undated: whether there are statements of an unknown time.
     """
 
-    def __init__(self, interval: TimeInterval, read_at: datetime) -> None:
+    def __init__(self, interval: TimeInterval, now: Callable[[], datetime]) -> None:
         self.interval = interval
         self.heads_since: datetime | None = None
         self.latest_heads: datetime | None = None
         self.ahead: dict[str, SignedStatement] = {}
         self.has_undated = False
-        self._read_at = read_at
+        self._now = now
         self._partitions: dict[int, _PartitionStatements] = {}
         self._heads_before: datetime | None = None
         self._heads_within: set[datetime] = set()
@@ -133,7 +133,7 @@ class IntervalStatements:
         if at is None:
             self.has_undated = True
             return
-        if at > self._read_at:
+        if at > self._now():
             self.ahead.setdefault(statement.name, statement)
             return
         if statement.kind == HEADS:

@@ -112,7 +112,7 @@ def _audited(
 ) -> AuditedTopic:
     """The audit of one topic, with the receipts that these settings let us read."""
     bus = place.bus(topic, catalog)
-    statements = IntervalStatements(times, SYSTEM.now())
+    statements = IntervalStatements(times, SYSTEM.now)
     # An archive is older than the databases, which may have receipts of leaves that it lacks.
     tables = () if place.archive is not None else (*tables_of(place.settings, topic),)
     audit = Audit(bus, topic, Copies(), observer=statements)
