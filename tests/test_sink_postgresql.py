@@ -46,6 +46,24 @@ class TestPostgresql(SinkContract, StoredTogetherContract):
         return ask
 
 
+class TestPartitionedPostgresql(TestPostgresql):
+    """The same with a history that is partitioned."""
+
+    @pytest.fixture
+    def open_sink(self, postgresql: str) -> Iterator[Callable[[], Sink]]:
+        migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS)
+        migrate.partition(postgresql, PROJECTIONS, lambda _: None, is_wanted=True)
+        opened: list[PostgresqlSink] = []
+
+        def make() -> PostgresqlSink:
+            opened.append(PostgresqlSink(postgresql, PROJECTIONS))
+            return opened[-1]
+
+        yield make
+        for each in opened:
+            each.close()
+
+
 def test_a_database_without_tables_is_told_apart_and_the_command_named(postgresql: str) -> None:
     sink = PostgresqlSink(postgresql, PROJECTIONS)
     with pytest.raises(errors.TablesMissing, match="sinergi db upgrade --role consumer"):

@@ -6,6 +6,7 @@ owner runs them; relay and materialiser need no right to create anything.
 
 from __future__ import annotations
 
+from contextlib import closing
 from enum import StrEnum
 from importlib.metadata import version
 from importlib.resources import files
@@ -25,7 +26,7 @@ from sinergi_schemas.postgresql.address import ascribed
 from sinergi_schemas.postgresql.engine import engine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sinergi.database_roles import DatabaseRole, GivenRole
     from sinergi.excess_rights import ExcessRights
@@ -224,7 +225,7 @@ def _upgrade(
             command.upgrade(config, "head")
         if role is Role.PRODUCER:
             connection.exec_driver_sql(_registration())
-        made = _projection_tables(connection, projections)
+        made = _projection_tables(connection, driver, projections)
         given = database_roles.give(driver, roles, role.schemas)
         return Upgraded(made, given, [*excess_rights.excess(driver, roles, role.schemas)], foreign)
 
@@ -239,15 +240,46 @@ def _was_made_meanwhile(why: sa.exc.DBAPIError | psycopg.Error) -> bool:
     return found.sqlstate in (_SCHEMA_THERE, _TABLE_THERE)
 
 
-def _projection_tables(connection: sa.Connection, projections: Sequence[Projection]) -> list[str]:
+def partition(
+    url: str,
+    projections: Sequence[Projection],
+    report: Callable[[str], None],
+    *,
+    is_wanted: bool,
+) -> int:
+    """Partition the histories by month if that is wanted, and make the partitions to come.
+
+    Args:
+        report: called with each step that is done, in words.
+
+    Returns:
+        How many partitions were made of histories that are partitioned.
+
+    Raises:
+        PartitioningRefused: a table has what cannot be carried over; it is as it was.
+        DatabaseAway, DatabaseBroken: as `upgrade`; the next run goes on where this one was.
+    """
+    from sinergi_consumers.sinks.postgresql.partitioning import Partitioning  # noqa: PLC0415 - as in `script`
+
+    with closing(Partitioning(url, projections, report)) as partitioning:
+        if is_wanted:
+            partitioning.convert()
+        return partitioning.extend()
+
+
+def _projection_tables(
+    connection: sa.Connection, driver: psycopg.Connection, projections: Sequence[Projection]
+) -> list[str]:
     if not projections:
         return []
     from sinergi_consumers.projections import ddl  # noqa: PLC0415 - a producer's host may lack polars
+    from sinergi_consumers.sinks.postgresql import table_swap  # noqa: PLC0415 - likewise
 
     ddl.check_names(connection, projections)
     done = list(ddl.statements(projections, ddl.columns_in(connection)))
     for statement in done:
         connection.exec_driver_sql(statement.replace("%", "%%"))
+    table_swap.follow(driver, projections)
     return done
 
 

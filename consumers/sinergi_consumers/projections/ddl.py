@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
+from sinergi_consumers.projections.naming import PARTITION_TIME
 from sinergi_consumers.projections.projection import SCHEMA
 from sinergi_schemas import errors
 
@@ -104,7 +105,7 @@ def _extend(table: sa.Table, found: Mapping[str, bool]) -> Iterator[str]:
             yield f"ALTER TABLE {target} ADD {quote(column.name)} {kind}"
             yield from _comment(column)
     for name, nullable in found.items():
-        if name not in table.columns and not nullable:
+        if name not in table.columns and not nullable and name != PARTITION_TIME:
             yield f"ALTER TABLE {target} ALTER {quote(name)} DROP NOT NULL"
 
 

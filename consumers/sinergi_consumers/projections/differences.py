@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateTable
 
 from sinergi_consumers.projections.ddl import DIALECT
+from sinergi_consumers.projections.naming import PARTITION_TIME
 from sinergi_consumers.projections.projection import SCHEMA
 
 if TYPE_CHECKING:
@@ -36,6 +37,15 @@ _KEY = sa.text(
     " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
     " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
     " WHERE i.indisprimary AND n.nspname = :schema AND c.relname = :name"
+)
+
+# The key of a partitioned table holds the time by which it is partitioned.
+_PARTITIONED_BY = sa.text(
+    "SELECT a.attname FROM pg_catalog.pg_partitioned_table AS p"
+    " JOIN pg_catalog.pg_class AS c ON c.oid = p.partrelid"
+    " JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace"
+    " JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ANY (p.partattrs)"
+    " WHERE n.nspname = :schema AND c.relname = :name"
 )
 
 
@@ -87,10 +97,13 @@ def _of(connection: sa.Connection, table: sa.Table) -> Iterator[Difference]:
         else:
             yield from _compared(f"{name}.{column}", found[column], wanted)
     for column, there in found.items():
-        if column not in declared:
+        if column not in declared and column != PARTITION_TIME:
             what = "is not declared; its rows stay, and new ones leave it empty"
             yield Difference(f"{name}.{column}", what, breaks=not there.nullable)
     key = set(connection.execute(_KEY, {"schema": SCHEMA, "name": table.name}).scalars())
+    key -= set(
+        connection.execute(_PARTITIONED_BY, {"schema": SCHEMA, "name": table.name}).scalars()
+    )
     wanted_key = {column.name for column in table.primary_key}
     if key != wanted_key:
         what = f"has the key ({_listed(key)}) and is declared with ({_listed(wanted_key)})"

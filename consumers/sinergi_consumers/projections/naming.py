@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 MOST_BYTES = 63  # PostgreSQL cuts off longer names, and two names may become the same
+PARTITION_TIME = "event_recorded_at"
+"""The column by which the table of a list is partitioned; only a partitioned one has it."""
+
 INCOMING = "incoming_"  # the temporary table for new rows has the table's name after this
 
 # PostgreSQL manual, "System Columns": no table can have a column of these names.

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "sinergi"
 GROUP = "sinergi.projections"
+RECORDED_AT = "recorded_at"
 PROVENANCE: tuple[str, ...] = (
     "agency",
     "record_id",
@@ -94,6 +95,17 @@ class Projection:
     def tables(self) -> tuple[sa.Table, ...]:
         """All tables, the record table first."""
         return (self.record, *self.children)
+
+    @property
+    def may_be_partitioned(self) -> bool:
+        """Whether its tables can be partitioned by the time at which events were recorded."""
+        column = self.record.columns.get(RECORDED_AT)
+        return (
+            self.kind is ProjectionKind.HISTORY
+            and column is not None
+            and isinstance(column.type, sa.DateTime)
+            and not column.nullable
+        )
 
 
 def current(schema: Schema) -> Projection:

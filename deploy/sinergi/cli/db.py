@@ -36,6 +36,12 @@ def upgrade(
     as_sql: Annotated[
         bool, typer.Option("--sql", help="Print the SQL for an empty database; touch none.")
     ] = False,
+    partitioned: Annotated[
+        bool,
+        typer.Option(
+            "--partitioned", help="Partition the histories by month, while materialisers work on."
+        ),
+    ] = False,
     only_roles: Annotated[
         bool,
         typer.Option("--only-roles", help="With --sql: print the SQL for the roles alone."),
@@ -47,6 +53,11 @@ def upgrade(
     Columns that are there stay as they are; those that differ from what their projection declares
     are listed.
 
+    With --partitioned each history is partitioned by month, by the time at which its events were
+    recorded; what is in a table stays and becomes its first partition. It can be stopped at any
+    moment, and goes on the next time. Later upgrades need no such option, and make the partitions
+    of the coming twelve months.
+
     The roles that the settings name under database_roles get the rights that they need; those that
     do not exist are created without a password. Nothing is dropped or revoked; rights that a role
     has on these tables and does not need are listed.
@@ -57,11 +68,13 @@ def upgrade(
     Examples:
       sinergi db upgrade --role producer --database postgresql://owner@/sdp
       sinergi db upgrade --role consumer --sql > sinergi.sql
+      sinergi db upgrade --role consumer --partitioned
     """
     projections = _projections() if role is Role.CONSUMER else ()
     roles = roles_of(root.settings().values, BusRole(role.value), projections)
     if only_roles:
         _check_only_roles(roles, as_sql=as_sql)
+    _check_partitioned(role, partitioned=partitioned, as_sql=as_sql)
     if as_sql:
         made = (
             migrate.script_of_roles(roles)
@@ -79,6 +92,10 @@ def upgrade(
         if done.tables
         else ""
     )
+    if projections:
+        coming = migrate.partition(url, projections, _report, is_wanted=partitioned)
+        if coming:
+            terminal.note(f"sinergi: {counted(coming, 'partition')} made for histories")
     differing = migrate.differences(url, projections)
     if not differing:
         terminal.note(f"sinergi: the tables of a {role.value} are up to date{changed}")
@@ -99,6 +116,16 @@ def _check_only_roles(roles: Sequence[DatabaseRole], *, as_sql: bool) -> None:
     if not roles:
         what = "the settings name no role under database_roles"
         raise typer.BadParameter(what, param_hint="--only-roles")
+
+
+def _check_partitioned(role: Role, *, partitioned: bool, as_sql: bool) -> None:
+    if partitioned and (as_sql or role is not Role.CONSUMER):
+        what = "it changes the tables of a consumer's database, and so excludes --sql"
+        raise typer.BadParameter(what, param_hint="--partitioned")
+
+
+def _report(done: str) -> None:
+    terminal.note(f"sinergi: {done}")
 
 
 def _url(database: str | None, role: Role) -> str:

@@ -165,6 +165,22 @@ class RowsRefused(Refused):
     what: str
 
 
+class PartitioningRefused(Refused):
+    """Tables cannot be partitioned while {what}. Change that as the owner of the tables, and run
+    `sinergi db upgrade --partitioned` again. The tables are used as before.
+
+    Attributes:
+        found: what is in the way, a line each, with the table.
+    """
+
+    found: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        """The first of them, and how many others there are."""
+        return some(self.found)
+
+
 class TableNameTaken(Refused):
     """No table can be made where {what}, and nothing was done. Drop or rename that as the
     database's owner; if the table was renamed before, give it its name again. Then run

@@ -80,6 +80,11 @@ def expected(table: sa.Table) -> sql.Identifier:
 class ExpectedMerge(Merge):
     """The statements that merge rows into the temporary tables. Quarantine stays as it is."""
 
+    @property
+    def may_be_partitioned(self) -> bool:
+        """A temporary table is not partitioned, whatever the table itself is."""
+        return False
+
     def target(self, table: sa.Table) -> sql.Identifier:
         """The temporary table."""
         return expected(table)
@@ -160,7 +165,9 @@ def create(connection: psycopg.Connection, projection: Projection) -> Mapping[st
     for table in projection.tables:
         create_declared(connection, table)
         found = structures[table.name] = compare_structure(connection, table)
-        if found.is_as_declared:
+        if found.is_as_declared and found.is_partitioned:
+            _create_unpartitioned(connection, table)
+        elif found.is_as_declared:
             make = "DROP TABLE {}; CREATE TEMPORARY TABLE {} (LIKE {} {}) ON COMMIT DROP"
             like = sql.SQL("INCLUDING CONSTRAINTS INCLUDING INDEXES")
             names = declared(table), expected(table), real(table)
@@ -170,3 +177,20 @@ def create(connection: psycopg.Connection, projection: Projection) -> Mapping[st
             name = sql.Identifier(f"expected_{table.name}")
             connection.execute(rename.format(declared(table), name))
     return structures
+
+
+def _create_unpartitioned(connection: psycopg.Connection, table: sa.Table) -> None:
+    """Make the temporary table of one that is partitioned, with the key that is declared."""
+    connection.execute(
+        sql.SQL(
+            "DROP TABLE {}; CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS)"
+            " ON COMMIT DROP; {}; ALTER TABLE {} ADD PRIMARY KEY ({})"
+        ).format(
+            declared(table),
+            expected(table),
+            real(table),
+            merge.without_partitioning(expected(table)),
+            expected(table),
+            sql.SQL(", ").join(sql.Identifier(each.name) for each in table.primary_key),
+        )
+    )

@@ -3,6 +3,10 @@
 COPY writes rows to temporary tables with the same columns, and one statement per table merges them
 into the target table. `ON CONFLICT` decides which revision wins, so the result does not depend on
 how events are split into batches.
+
+A table that is partitioned by time can have no unique key without the time. There each new revision
+is looked up in all partitions. Nobody inserts the same one meanwhile: a record has one
+topic-partition, whose position the transaction has locked.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 from psycopg import sql
 
-from sinergi_consumers.projections.naming import INCOMING
-from sinergi_consumers.projections.projection import SCHEMA, ProjectionKind
+from sinergi_consumers.projections.naming import INCOMING, PARTITION_TIME
+from sinergi_consumers.projections.projection import RECORDED_AT, SCHEMA, ProjectionKind
+from sinergi_consumers.sinks.postgresql.partitions import BOUNDS
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -35,7 +40,7 @@ ROWS_IN_ONE_PART = 4_000
 # `xmax` distinguishes updated from inserted rows. Only updated records have children to replace.
 _MAKE_WINNER = sql.SQL(
     "CREATE TEMPORARY TABLE {} (agency text, record_id text, topic text, partition integer,"
-    " leaf_index bigint, replaced boolean) {}"
+    " leaf_index bigint, replaced boolean, recorded_at timestamptz) {}"
 )
 ANY_REPLACED = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE replaced)").format(WINNER)
 
@@ -70,9 +75,24 @@ def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
 
 @dataclass(frozen=True)
 class Merge:
-    """The statements of one projection."""
+    """The statements of one projection.
+
+    Attributes:
+        is_partitioned: whether its tables are partitioned by time.
+    """
 
     projection: Projection
+    is_partitioned: bool = False
+
+    @property
+    def may_be_partitioned(self) -> bool:
+        """Whether the tables into which rows are merged can be partitioned."""
+        return self.projection.may_be_partitioned
+
+    @cached_property
+    def partitioned(self) -> Merge:
+        """The statements for the same tables, partitioned."""
+        return Merge(self.projection, is_partitioned=True)
 
     def target(self, table: sa.Table) -> sql.Identifier:
         """The table into which rows of a table are merged."""
@@ -84,9 +104,12 @@ class Merge:
         It has the CHECK constraints of the target table, so that they also apply to rows that a
         later revision replaces. So the result does not depend on how events are split into batches.
         """
-        return sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS) {}").format(
+        made = sql.SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS) {}").format(
             incoming(table), self.target(table), on_commit
         )
+        if not self.projection.may_be_partitioned:
+            return made
+        return sql.SQL("{}; {}").format(made, without_partitioning(incoming(table)))
 
     def copy(self, table: sa.Table) -> sql.Composed:
         """COPY rows as CSV into the temporary table, with the columns in the table's order."""
@@ -107,9 +130,21 @@ class Merge:
         return sql.SQL(
             "WITH written AS ({}"
             " RETURNING stored.agency, stored.record_id, stored.topic, stored.partition,"
-            " stored.leaf_index, stored.xmax <> 0)"
+            " stored.leaf_index, {}, {})"
             " INSERT INTO {} SELECT * FROM written"
-        ).format(insert, WINNER)
+        ).format(insert, self.replaced, self.recorded_at, WINNER)
+
+    @property
+    def replaced(self) -> sql.SQL:
+        """Whether a row that was just written has replaced another; a history keeps each."""
+        return sql.SQL("false" if self.is_partitioned else "stored.xmax <> 0")
+
+    @property
+    def recorded_at(self) -> sql.Composable:
+        """When the event of a row that was just written was recorded; null if nobody needs it."""
+        if self.is_partitioned:
+            return sql.Identifier("stored", RECORDED_AT)
+        return sql.SQL("NULL::timestamptz")
 
     def insert_winners(self, which: sql.Composable) -> sql.Composed:
         """Insert or update the winning revisions among new rows that meet a condition."""
@@ -129,11 +164,16 @@ class Merge:
         else:
             order = sql.SQL("{}, leaf_index").format(key)
             conflict = sql.SQL("DO NOTHING")
+        unique = key
+        if self.is_partitioned:
+            unique = sql.SQL("{}, {}").format(key, sql.Identifier(RECORDED_AT))
+            which = sql.SQL("{} AND {}").format(which, self._is_new)
         return sql.SQL(
             "INSERT INTO {real} AS stored ({columns})"
-            " SELECT DISTINCT ON ({key}) {columns} FROM {incoming} WHERE {which} ORDER BY {order}"
-            " ON CONFLICT ({key}) {conflict}"
+            " SELECT DISTINCT ON ({key}) {columns} FROM {incoming} AS arrived WHERE {which}"
+            " ORDER BY {order} ON CONFLICT ({unique}) {conflict}"
         ).format(
+            unique=unique,
             real=self.target(record),
             columns=columns(record),
             key=key,
@@ -141,6 +181,23 @@ class Merge:
             which=which,
             order=order,
             conflict=conflict,
+        )
+
+    @property
+    def _is_new(self) -> sql.Composed:
+        """Whether no partition has the revision of a row that arrived.
+
+        OFFSET 0 keeps the lookup by key. Otherwise PostgreSQL may read all partitions.
+        """
+        return sql.SQL("NOT EXISTS (SELECT FROM {} AS held WHERE {} OFFSET 0)").format(
+            self.target(self.projection.record), self._same_key("held")
+        )
+
+    def _same_key(self, alias: str) -> sql.Composed:
+        """Whether a row of the record table has the key of a row that arrived."""
+        return sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(alias, name), sql.Identifier("arrived", name))
+            for name in self.projection.kind.key
         )
 
     @cached_property
@@ -214,6 +271,18 @@ class Merge:
 
     def insert_children(self, child: sa.Table) -> sql.Composed:
         """Insert the child rows of winning revisions."""
+        if self.is_partitioned:
+            return sql.SQL(
+                "INSERT INTO {} ({}, {}) SELECT {}, winner.recorded_at FROM {} AS arrived"
+                " JOIN {} AS winner USING (topic, partition, leaf_index)"
+            ).format(
+                self.target(child),
+                columns(child),
+                sql.Identifier(PARTITION_TIME),
+                _names_of("arrived", child),
+                incoming(child),
+                WINNER,
+            )
         return sql.SQL(
             "INSERT INTO {} ({columns}) SELECT {columns} FROM {} AS arrived"
             " WHERE EXISTS (SELECT FROM {} AS winner WHERE winner.leaf_index = arrived.leaf_index"
@@ -227,16 +296,14 @@ class Merge:
         It finds each one by its key. In a plain join PostgreSQL would scan the whole table.
         """
         record = self.projection.record
-        same_key = sql.SQL(" AND ").join(
-            sql.SQL("stored.{0} = arrived.{0}").format(sql.Identifier(name))
-            for name in self.projection.kind.key
-        )
         return sql.SQL(
             "SELECT arrived.leaf_index FROM {incoming} AS arrived, LATERAL ("
             "SELECT stored.revision, stored.event_id FROM {real} AS stored WHERE {same_key} LIMIT 1"
             ") AS winner WHERE winner.revision = arrived.revision"
             " AND winner.event_id <> arrived.event_id ORDER BY arrived.leaf_index"
-        ).format(incoming=incoming(record), real=self.target(record), same_key=same_key)
+        ).format(
+            incoming=incoming(record), real=self.target(record), same_key=self._same_key("stored")
+        )
 
 
 def create_temporary_tables(merges: Iterable[Merge], *, persistent: bool) -> sql.Composed:
@@ -258,6 +325,13 @@ def create_temporary_tables(merges: Iterable[Merge], *, persistent: bool) -> sql
             _MAKE_WINNER.format(WINNER, on_commit),
             *(each.make_incoming(table, on_commit) for each, table in tables),
         ]
+    )
+
+
+def without_partitioning(table: sql.Identifier) -> sql.Composed:
+    """Take out of a temporary table what its original has only because it is partitioned."""
+    return sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}, DROP COLUMN IF EXISTS {}").format(
+        table, sql.Identifier(BOUNDS), sql.Identifier(PARTITION_TIME)
     )
 
 
@@ -286,6 +360,10 @@ def real(table: sa.Table) -> sql.Identifier:
 def columns(table: sa.Table) -> sql.Composed:
     """The columns of a table in their order."""
     return _names(column.name for column in table.columns)
+
+
+def _names_of(alias: str, table: sa.Table) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(alias, column.name) for column in table.columns)
 
 
 def _names(names: Iterable[str]) -> sql.Composed:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from sinergi_consumers.projections.naming import PARTITION_TIME
 from sinergi_consumers.sinks.postgresql import merge
 from sinergi_schemas.postgresql import faults
 
@@ -29,6 +30,7 @@ _BLOCK = sql.SQL("""
 DECLARE
     sinergi_event record;
     sinergi_replaced boolean;
+    sinergi_recorded_at timestamptz;
     sinergi_state text;
     sinergi_table text;
     sinergi_column text;
@@ -38,7 +40,8 @@ BEGIN
         SELECT leaf_index, agency, record_id FROM {incoming} ORDER BY leaf_index
     LOOP
         BEGIN
-            {insert} RETURNING stored.xmax <> 0 INTO sinergi_replaced;
+            {insert} RETURNING {replaced}, {recorded_at}
+                INTO sinergi_replaced, sinergi_recorded_at;
             IF FOUND THEN
                 {children}
             END IF;
@@ -62,7 +65,8 @@ _CHILD = sql.SQL("""
                     DELETE FROM {real} AS stored WHERE stored.agency = sinergi_event.agency
                         AND stored.record_id = sinergi_event.record_id;
                 END IF;
-                INSERT INTO {real} ({columns}) SELECT {columns} FROM {incoming} AS arrived
+                INSERT INTO {real} ({columns}{time}) SELECT {columns}{its_time}
+                    FROM {incoming} AS arrived
                     WHERE arrived.leaf_index = sinergi_event.leaf_index;
 """)
 
@@ -94,14 +98,22 @@ def merge_arrived(
 def _block(statements: Merge) -> sql.Composed:
     record = statements.projection.record
     one = sql.SQL("leaf_index = sinergi_event.leaf_index")
+    time, its_time = sql.Composed([]), sql.SQL("")
+    if statements.is_partitioned:
+        time = sql.SQL(", {}").format(sql.Identifier(PARTITION_TIME))
+        its_time = sql.SQL(", sinergi_recorded_at")
     block = _BLOCK.format(
         incoming=merge.incoming(record),
         insert=statements.insert_winners(one),
+        replaced=statements.replaced,
+        recorded_at=statements.recorded_at,
         children=sql.SQL("").join(
             _CHILD.format(
                 real=statements.target(child),
                 columns=merge.columns(child),
                 incoming=merge.incoming(child),
+                time=time,
+                its_time=its_time,
             )
             for child in statements.projection.children
         )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
+from sinergi_consumers.projections.naming import PARTITION_TIME
+from sinergi_consumers.projections.projection import RECORDED_AT
 from sinergi_consumers.sinks.postgresql import merge
 from sinergi_consumers.sinks.postgresql.expected_tables import REFUSALS, expected, is_split
 from sinergi_consumers.sinks.postgresql.merge import Merge, real
@@ -125,14 +127,17 @@ def _put(connection: psycopg.Connection, comparison: TableComparison) -> Applied
     """Update the changed rows and insert the missing ones; without a key only insert."""
     table, names = comparison.table, merge.columns(comparison.table)
     if not comparison.structure.has_declared_key:
+        time, its_time = _partition_time(comparison)
         inserted = connection.execute(
             sql.SQL(
-                "INSERT INTO {real} ({names}) SELECT {names} FROM {expected} AS e"
+                "INSERT INTO {real} ({names}{time}) SELECT {names}{its_time} FROM {expected} AS e"
                 " WHERE EXISTS (SELECT FROM {differs} AS d WHERE {record}"
                 " AND d.hold <> 'undecided')"
             ).format(
                 real=real(table),
                 names=names,
+                time=time,
+                its_time=its_time,
                 expected=expected(table),
                 differs=comparison.differences,
                 record=_same_record(comparison, "e"),
@@ -161,6 +166,23 @@ def _put(connection: psycopg.Connection, comparison: TableComparison) -> Applied
         ).format(real(table), names, values, source)
     )
     return AppliedRows(inserted=inserted.rowcount, updated=updated.rowcount)
+
+
+def _partition_time(comparison: TableComparison) -> tuple[sql.Composed, sql.Composed]:
+    """The column by which a partitioned table of a list is partitioned, and its value."""
+    if not comparison.structure.is_partitioned:
+        return sql.Composed([]), sql.Composed([])
+    record = comparison.projection.record
+    return sql.SQL(", {}").format(sql.Identifier(PARTITION_TIME)), sql.SQL(
+        ", (SELECT r.{} FROM {} AS r WHERE {})"
+    ).format(
+        sql.Identifier(RECORDED_AT),
+        expected(record),
+        sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier("r", name), sql.Identifier("e", name))
+            for name in comparison.projection.kind.key
+        ),
+    )
 
 
 def _delete(connection: psycopg.Connection, comparison: TableComparison) -> AppliedRows:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
-from sinergi_consumers.projections.projection import SCHEMA
+from sinergi_consumers.projections.projection import RECORDED_AT, SCHEMA
 from sinergi_consumers.sinks.postgresql.expected_tables import expected
 from sinergi_consumers.sinks.postgresql.merge import real
 
@@ -145,9 +145,10 @@ class TableComparison:
     @property
     def key(self) -> tuple[str, ...]:
         """The columns that identify a row; of a table without a primary key those of its record."""
-        if self.structure.has_declared_key:
-            return tuple(column.name for column in self.table.primary_key)
-        return _RECORD
+        if not self.structure.has_declared_key:
+            return _RECORD
+        time = (RECORDED_AT,) if self.structure.is_partitioned else ()
+        return (*(column.name for column in self.table.primary_key), *time)
 
     @property
     def differences(self) -> sql.Identifier:

@@ -16,7 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sinergi_consumers.decode import frames
 from sinergi_consumers.decode.layout import POSITION, Layout
 from sinergi_consumers.projections import ddl
-from sinergi_consumers.projections.naming import SYSTEM_COLUMNS, column_problem, table_problem
+from sinergi_consumers.projections.naming import (
+    PARTITION_TIME,
+    SYSTEM_COLUMNS,
+    column_problem,
+    table_problem,
+)
 from sinergi_consumers.projections.projection import PROVENANCE, ProjectionKind, current, history
 from sinergi_consumers.sinks.postgresql.merge import as_csv
 from sinergi_schemas import errors
@@ -113,7 +118,7 @@ class _TableCheck:
             self._note(name, "name-reserved", f"{name} is {_OF_A_LIST}")
         path = f"{name}[]"
         self._check_table_name(name, f"{self._base}_{name}")
-        table = dict.fromkeys((*PROVENANCE, POSITION), _OF_A_LIST)
+        table = dict.fromkeys((*PROVENANCE, POSITION, PARTITION_TIME), _OF_A_LIST)
         match value_type(array.items):
             case ArrayType():
                 self._note(path, "list-nested", _NESTED)

@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from sinergi_consumers.projections import ddl
-from sinergi_consumers.projections.projection import SCHEMA
+from sinergi_consumers.projections.naming import PARTITION_TIME
+from sinergi_consumers.projections.projection import RECORDED_AT, SCHEMA
+from sinergi_consumers.sinks.postgresql.partitions import partition_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,11 +26,16 @@ if TYPE_CHECKING:
 _TABLES = {"r": "a table", "p": "a partitioned table"}
 _KIND = """
     SELECT c.oid, c.relkind::text, EXISTS (
-            SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conrelid = c.oid AND k.contype = 'f'
+            SELECT FROM pg_catalog.pg_constraint AS k
+            WHERE k.conrelid = ANY (parts.oids) AND k.contype = 'f'
         ) OR EXISTS (
-            SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
-        ) OR EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = c.oid)
-    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            SELECT FROM pg_catalog.pg_trigger AS t
+            WHERE t.tgrelid = ANY (parts.oids) AND NOT t.tgisinternal
+        ) OR EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = ANY (parts.oids))
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace,
+        LATERAL (SELECT c.oid || ARRAY(
+            SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid
+        ) AS oids) AS parts
     WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 _COLUMNS = """
@@ -47,11 +54,14 @@ _OWN_TABLE = """
     SELECT c.oid FROM pg_catalog.pg_class AS c
     WHERE c.relname = %s AND c.relnamespace = pg_catalog.pg_my_temp_schema()
 """
-# A superuser may do everything, and a right on one column suffices to change a value.
+# A superuser may do everything, and a right on one column or one partition suffices to change a
+# value.
 _WRITERS = """
-    SELECT r.rolname FROM pg_catalog.pg_roles AS r WHERE r.rolcanlogin AND (
-        pg_catalog.has_table_privilege(r.oid, %(table)s::oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
-        OR pg_catalog.has_any_column_privilege(r.oid, %(table)s::oid, 'UPDATE')
+    SELECT r.rolname FROM pg_catalog.pg_roles AS r WHERE r.rolcanlogin AND EXISTS (
+        SELECT FROM (SELECT %(table)s::oid AS oid UNION ALL SELECT i.inhrelid
+            FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = %(table)s::oid) AS part
+        WHERE pg_catalog.has_table_privilege(r.oid, part.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+            OR pg_catalog.has_any_column_privilege(r.oid, part.oid, 'UPDATE')
     ) ORDER BY r.rolname
 """
 
@@ -66,9 +76,12 @@ class TableStructure(NamedTuple):
         differing: how its columns and its key differ, a line each.
         types: the type of each declared column, as PostgreSQL writes it.
         has_declared_key: whether it has the declared primary key, so that no row is there twice.
+            In a partitioned record table the time belongs to the key. A partitioned table of a list
+            has no such key, since its time is not declared.
         may_refuse_more: whether it has foreign keys, triggers or rules, which the temporary tables
             do not have.
         writers: the users that may change its rows.
+        is_partitioned: whether it is partitioned by time.
     """
 
     name: str
@@ -79,6 +92,7 @@ class TableStructure(NamedTuple):
     has_declared_key: bool
     may_refuse_more: bool
     writers: tuple[str, ...]
+    is_partitioned: bool = False
 
     @property
     def is_as_declared(self) -> bool:
@@ -137,15 +151,21 @@ def compare_structure(connection: psycopg.Connection, table: sa.Table) -> TableS
     oid, kind, may_refuse_more = there
     found = _columns(connection, oid)
     found_key = {column for (column,) in connection.execute(_KEY, (oid,))}
+    is_partitioned = kind == "p" and partition_column(table) in found_key
+    if is_partitioned:
+        found_key -= {partition_column(table)}
     return TableStructure(
         name,
         "" if kind in _TABLES else ddl.OTHER_KINDS[kind],
         tuple(f"{name}.{column}" for column in wanted if column not in found),
         (*_differing(wanted, found), *_of_key(key, found_key)),
         types,
-        bool(key) and key == found_key,
+        bool(key)
+        and key == found_key
+        and (not is_partitioned or partition_column(table) == RECORDED_AT),
         may_refuse_more,
         tuple(writer for (writer,) in connection.execute(_WRITERS, {"table": oid})),
+        is_partitioned,
     )
 
 
@@ -154,7 +174,7 @@ def _differing(wanted: Mapping[str, _Column], found: Mapping[str, _Column]) -> l
     for column, each in found.items():
         declaration = wanted.get(column)
         if declaration is None:
-            if each.not_null:
+            if each.not_null and column != PARTITION_TIME:
                 lines.append(f"{column} is not declared, and is NOT NULL")
         elif each.type != declaration.type:
             lines.append(f"{column} is {each.type}, and is declared {declaration.type}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from sinergi_consumers.projections.projection import ProjectionKind
-from sinergi_consumers.sinks.postgresql import merge, one_by_one, row_refusals
+from sinergi_consumers.sinks.postgresql import merge, one_by_one, partitions, row_refusals
 from sinergi_consumers.sinks.postgresql.quarantine_rows import QuarantineRows
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import translate
@@ -71,6 +71,7 @@ class PostgresqlTransaction:
         # The number of rows in the temporary tables, including dead rows; None until a row was
         # refused.
         self._left: int | None = None
+        self._partitioned: set[str] | None = None
         self._asked = SYSTEM.monotonic()
 
     def lock_positions(self, moves: Sequence[PositionMove]) -> list[PositionMove]:
@@ -122,7 +123,7 @@ class PostgresqlTransaction:
 
     def merge(self, projection: Projection, rows: Mapping[str, pl.DataFrame]) -> Sequence[int]:
         """Merge the rows of some events. Returns the leaves with a revision conflict."""
-        statements = self._merges[projection.name]
+        statements = self._statements(projection)
         record = projection.record
         arrived = self._copy(statements, record, rows[record.name])
         if projection.children:
@@ -139,7 +140,7 @@ class PostgresqlTransaction:
         self, projection: Projection, rows: Mapping[str, pl.DataFrame]
     ) -> Mapping[int, errors.RowsRefused | None]:
         """Merge the rows of some events, each event alone. Returns those that are refused."""
-        statements = self._merges[projection.name]
+        statements = self._statements(projection)
         found: dict[int, errors.RowsRefused | None] = {}
         with self.savepoint():
             for table in projection.tables:
@@ -215,6 +216,20 @@ class PostgresqlTransaction:
             (each.topic, each.partition, each.size, each.note, each.signed_at) for each in receipts
         ]
         self._connection.execute(_STORE_RECEIPTS, _columns(rows, 5))
+
+    def _statements(self, projection: Projection) -> Merge:
+        """The statements for the tables of a projection as they are now.
+
+        A table is partitioned only while nobody has locked a position. So it stays as it is found,
+        since the caller has locked one.
+        """
+        statements = self._merges[projection.name]
+        if not statements.may_be_partitioned:
+            return statements
+        if self._partitioned is None:
+            self._partitioned = partitions.partitioned_tables(self._connection)
+        is_partitioned = projection.record.name in self._partitioned
+        return statements.partitioned if is_partitioned else statements
 
     def _empty(self, table: sql.Identifier) -> None:
         self._connection.execute(merge.empty(table, again=self._left is not None))
