@@ -15,7 +15,7 @@ from sinergi_schemas.kafka import Connection, ranges
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.topics import TopicPartition
-from waiting import PATIENCE_SECONDS
+from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,36 @@ def test_each_range_is_read_to_its_own_end_over_the_markers_of_transactions(
                 found.setdefault(tp.partition, []).append(each.offset())
             assert found == {0: [2, 3, 4], 2: [3, 4, 6, 7, 8, 9, 10]}
         assert not list(reader.parts({tp: range(5, 5) for tp in ranges}))
+
+
+@pytest.mark.long
+def test_batches_that_compaction_has_emptied_are_passed_however_often_one_client_meets_them(
+    kafka: str, agency_slug: str
+) -> None:
+    """Brokers keep the last batch of an idempotent producer, also if none of its messages stays."""
+    topic = f"ranges-{agency_slug}"
+    admin = open_admin(Connection(kafka))
+    segment = 2**20  # no answer goes beyond one, and no two of these fit into one
+    cleaned = {"cleanup.policy": "compact", "segment.ms": "1", "max.compaction.lag.ms": "1"}
+    cleaned["segment.bytes"] = str(segment)
+    admin.create_topics([NewTopic(topic, 1, 1, config=cleaned)])[topic].result(PATIENCE_SECONDS)
+    for count, size in ((300, 3_000), (1, 200_000), (1, 200_000)):
+        settings = {"bootstrap.servers": kafka, "enable.idempotence": True, "linger.ms": 500}
+        producer = Producer(settings)
+        for _ in range(count):
+            producer.produce(topic, bytes(size), b"key")
+        assert producer.flush(PATIENCE_SECONDS) == 0
+    whole = {TopicPartition(topic, 0): range(302)}
+
+    def is_compacted() -> bool:
+        with closing(RangeReader(Connection(kafka))) as fresh:
+            return len([*fresh.messages(whole)]) < 3
+
+    until(is_compacted, "the topic is compacted", look_seconds=1)
+    with closing(RangeReader(Connection(kafka))) as reader:
+        for _ in range(40):
+            assert not [*reader.messages({TopicPartition(topic, 0): range(290, 300)})]
+        assert [each.offset() for _, each in reader.messages(whole)][-1] == 301
 
 
 def test_messages_behind_the_end_of_a_range_do_not_hide_a_silent_partition() -> None:

@@ -70,6 +70,12 @@ _WITHOUT_GROUP = {
     "reconnect.backoff.ms": 20,
 }
 
+# Where compaction has removed the messages of a batch, an answer may hold none. After 18 of them
+# librdkafka reports each further one of that partition so, for as long as the client lives: it has
+# doubled `fetch.message.max.bytes` as far as it can. It goes on after the batch. No message is too
+# large, since brokers send the first batch of an answer whole.
+_EMPTY_ANSWER = KafkaError.MSG_SIZE_TOO_LARGE
+
 _UNKNOWN_BYTES = 4 * 1024 * 1024
 MOST_AT_ONCE = 4
 _LARGE_BYTES = 32 * 1024
@@ -152,7 +158,10 @@ class ReadingConsumer(Consumer):
 
     def _handles(self, received: Message) -> bool:
         """Handle an error that came in place of a message, if the caller need not know of it."""
-        if not is_unreadable(received.error()):
+        error = received.error()
+        if error is not None and error.code() == _EMPTY_ANSWER:
+            return True
+        if not is_unreadable(error):
             return False
         self._pass_over(received)
         return True

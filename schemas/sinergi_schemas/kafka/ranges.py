@@ -123,7 +123,7 @@ class RangeReader:
             most: how many messages a part may have; see `PartLimit`.
 
         Raises:
-            TopicAway: no message of the ranges has arrived for `silent_seconds`.
+            TopicAway: nothing of the ranges has arrived for `silent_seconds`.
             SinergiError: see `faults.translate`.
         """
         unread = _UnreadRanges(ranges)
@@ -136,13 +136,13 @@ class RangeReader:
             received, waited = self._consume(wanted)
             size = limit.weigh(received)
             part = unread.take(received)
-            has_messages, is_short = bool(part), len(part) < wanted
+            has_moved, is_short = bool(part), len(part) < wanted
             if part:
                 yield MessagePart(part, size, is_short)
             del part, received
             if is_short:
-                unread.advance(self._positions(unread))
-            if has_messages or self._consumer.passes > passes:
+                has_moved |= unread.advance(self._positions(unread))
+            if has_moved or self._consumer.passes > passes:
                 silent, passes = 0.0, self._consumer.passes
             else:
                 silent += waited
@@ -235,15 +235,18 @@ class _UnreadRanges:
         self.advance(reached)
         return within
 
-    def advance(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Count what lies before some offsets as read."""
+    def advance(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Count what lies before some offsets as read. Whether any of it was unread."""
+        has_moved = False
         for tp, offset in offsets.items():
             left = self._left.get(tp)
             if left is not None and offset > left.start:
+                has_moved = True
                 self._left[tp] = range(offset, left.stop)
                 if offset >= left.stop:
                     del self._left[tp]
                     self._ended.append(tp)
+        return has_moved
 
     def drain_ended(self) -> list[TopicPartition]:
         """The topic-partitions that have come to the end of their range since the last call."""
