@@ -15,6 +15,7 @@ from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.event_filter import ReplayFilter
 from sinergi_consumers.audit.replay import ReplayCounts
+from sinergi_consumers.audit.statements import RECEIPT, SignedStatement
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import scan
@@ -95,19 +96,33 @@ def test_a_topic_that_is_truncated_while_it_is_read_is_named_and_not_disproved(
     pair: AgencyPair, processes: int
 ) -> None:
     send(pair, sealed(pair, 40))
-
-    def truncate() -> None:
-        admin = open_admin(pair.connection)
-        end = confluent_kafka.TopicPartition(pair.topic.name, 0, 1_800)
-        for each in admin.delete_records([end]).values():
-            each.result(PATIENCE_SECONDS)
-
     with pytest.raises(errors.TopicChanged) as found:
-        changed_meanwhile(pair, truncate, processes)
+        changed_meanwhile(pair, lambda: truncate(pair), processes)
     assert str(found.value) == (
         f"{pair.topic.name} was changed while it was read: partition 0 lacks the message to read"
         " next. Try again; if it happens again, ask the brokers' operator."
     )
+
+
+def truncate(pair: AgencyPair) -> None:
+    """Have the brokers delete the first messages of its topic, nearly all of 40 batches."""
+    admin = open_admin(pair.connection)
+    end = confluent_kafka.TopicPartition(pair.topic.name, 0, 1_800)
+    for each in admin.delete_records([end]).values():
+        each.result(PATIENCE_SECONDS)
+
+
+def test_a_topic_that_is_truncated_before_it_is_read_again_is_not_disproved(
+    pair: AgencyPair,
+) -> None:
+    """A receipt states a tree whose root was not kept, so the topic is read once more."""
+    send(pair, sealed(pair, 40))
+    audit = changed_meanwhile(pair, lambda: None)
+    receipt = SignedStatement("a reader", RECEIPT, 0, 50, bytes(32), None, "")
+    truncate(pair)
+    with pytest.raises(errors.TopicChanged, match="partition 0 was whole before"):
+        audit.compare(0, [receipt])
+    assert audit.is_proved
 
 
 def change_after_first_batch(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:

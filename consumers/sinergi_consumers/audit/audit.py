@@ -307,6 +307,7 @@ class Audit:
         partition is added to the findings.
 
         Raises:
+            TopicChanged: the partition is not whole any more.
             Unavailable: the broker does not answer.
         """
         counts = next((each for each in self._read_to_end if each.partition == partition), None)
@@ -315,7 +316,7 @@ class Audit:
         roots: Mapping[int, bytes] = counts.roots
         within = {each.size for each in statements if each.size <= counts.verified}
         if within - roots.keys():
-            roots = self.survey().verify(partition, within).roots
+            roots = self._roots_again(partition, within)
         for each in statements:
             origin = self._origin(partition)
             if error := contradiction(each, origin, counts.verified, roots):
@@ -370,7 +371,7 @@ class Audit:
     def _compare_smaller_checkpoints(self) -> None:
         """Compare checkpoints of smaller trees that come after those of larger ones."""
         for counts in [each for each in self._read_to_end if each.unmatched]:
-            roots = self.survey().verify(counts.partition, counts.unmatched.keys()).roots
+            roots = self._roots_again(counts.partition, counts.unmatched.keys())
             for size, root in sorted(counts.unmatched.items()):
                 if roots.get(size, root) != root:
                     fork = errors.SealFork(self._origin(counts.partition), size)
@@ -378,6 +379,17 @@ class Audit:
                         AuditFinding(str(fork), counts.partition, is_fork=True)
                     )
                     break
+
+    def _roots_again(self, number: int, sizes: AbstractSet[int]) -> Mapping[int, bytes]:
+        """The roots of trees, by size, in a partition that was whole when it was read before.
+
+        Raises:
+            TopicChanged: it is not whole any more.
+        """
+        try:
+            return self.survey().verify(number, sizes).roots
+        except errors.SealBroken:
+            raise errors.TopicChanged(self.name, f"partition {number} was whole before") from None
 
 
 def _is_fork(why: errors.SealBroken) -> bool:
