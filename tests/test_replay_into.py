@@ -183,6 +183,25 @@ def test_of_two_replays_that_begin_at_once_the_later_one_waits_and_goes_on(empty
     assert ask(empty, "SELECT asked_for FROM sinergi_replay.replay") == [({"topics": ["A"]},)]
 
 
+def test_of_two_replays_into_one_database_the_earlier_one_ends_and_no_row_is_doubled(
+    live: LiveReader, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live.materialise()
+    later: list[int] = []
+
+    def overtaken(*arguments: Any, **more: Any) -> Any:
+        patch.undo()
+        later.append(live.sinergi("replay", "--into", empty)[0])
+        return merge_batches(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table_replay, "merge_batches", overtaken)
+        status, _, err = live.sinergi("replay", "--into", empty)
+    assert (status, later) == (ExitStatus.ERROR, [ExitStatus.SUCCESS])
+    assert "the same replay has begun a second time, and goes on there. Name an empty" in err
+    assert live.tables(empty) == live.tables()
+
+
 def test_no_materialiser_signs_for_what_a_replay_has_stored(live: LiveReader, empty: str) -> None:
     assert live.sinergi("replay", "--into", empty)[0] == ExitStatus.SUCCESS
     status, _, err = live.sinergi("materialise", database=empty)

@@ -82,8 +82,8 @@ class TableReplay(Replay):
         """Store the verified events of one partition. The frames are empty: one for each batch.
 
         Raises:
-            ReplayDatabaseRefused: what the database has is not what the topic has.
-            PositionLost: another replay writes to the database.
+            ReplayDatabaseRefused: what the database has is not what the topic has, or another
+                replay writes to it.
             Unavailable, DatabaseBroken: the broker or the database.
             SealBroken: as `Replay.partition`; the batches before are stored.
         """
@@ -125,7 +125,8 @@ class TableReplay(Replay):
                 transaction, target.projections, [placed], parts.of, prepared=prepared
             )
         if merged.lost:
-            raise merged.lost[0]
+            what = "the same replay has begun a second time, and goes on there"
+            raise errors.ReplayDatabaseRefused(what)
         counts.shown += sum(each.leaf_index >= counts.stored_before for each in batch.messages)
         for projection, refused in merged.quarantined:
             what = f"{refused.reason} in {projection.name}"
