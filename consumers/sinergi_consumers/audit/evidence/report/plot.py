@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.evidence.report.contents import TimelineMoment
 
 _TOP, _ROW, _BOTTOM = 14, 34, 40
-_MOST_ROWS = 40
+_MOST_ROWS, _MOST_HEIGHT = 40, 880  # of all rows together: the plot stands on one page
 
 
 class PlotSize(NamedTuple):
@@ -20,7 +20,8 @@ class PlotSize(NamedTuple):
     Attributes:
         left, right: the room beside the rows.
         ticks: into how many parts the times below divide it.
-        label: the most characters of the name of a row.
+        label: the most characters of the name of a row, in a font of which all have one width.
+        font: the size of that font.
     """
 
     width: int
@@ -28,11 +29,12 @@ class PlotSize(NamedTuple):
     right: int
     ticks: int
     label: int
+    font: int
 
 
-WIDE = PlotSize(960, 190, 30, 4, 24)
+WIDE = PlotSize(960, 200, 30, 4, 24, 12)
 """For paper, and for a screen."""
-NARROW = PlotSize(360, 126, 16, 1, 16)
+NARROW = PlotSize(360, 126, 16, 1, 16, 11)
 """For a telephone."""
 
 
@@ -62,6 +64,7 @@ class TimePlot(NamedTuple):
 
     Attributes:
         left, right: where the rows begin and end.
+        font: the size of the names of the rows.
         omitted: how many records have no row, since there are too many.
     """
 
@@ -69,6 +72,7 @@ class TimePlot(NamedTuple):
     height: int
     left: int
     right: int
+    font: int
     rows: tuple[PlotLabel, ...]
     ticks: tuple[PlotLabel, ...]
     marks: tuple[PlotMark, ...]
@@ -84,7 +88,8 @@ def plot_of(timeline: Sequence[TimelineMoment], size: PlotSize = WIDE) -> TimePl
     first, last = timeline[0].at, timeline[-1].at
     span = max((last - first).total_seconds(), 1.0)
     room = size.width - size.left - size.right
-    bottom = _TOP + _ROW * len(shown)
+    height = min(_ROW, _MOST_HEIGHT // len(shown))
+    bottom = _TOP + height * len(shown)
 
     def across(seconds: float) -> float:
         return round(size.left + room * seconds / span, 1)
@@ -92,7 +97,7 @@ def plot_of(timeline: Sequence[TimelineMoment], size: PlotSize = WIDE) -> TimePl
     marks = [
         PlotMark(
             across((each.at - first).total_seconds()),
-            _TOP + _ROW * shown[each.record] + _ROW / 2,
+            _TOP + height * shown[each.record] + height / 2,
             each.kind,
             f"{each.record}, {each.revision} {each.action}: {each.kind}, {each.at.isoformat()},"
             f" {each.clock}",
@@ -113,8 +118,11 @@ def plot_of(timeline: Sequence[TimelineMoment], size: PlotSize = WIDE) -> TimePl
         bottom + _BOTTOM,
         size.left,
         size.width - size.right,
+        size.font,
         tuple(
-            PlotLabel(size.left - 16, _TOP + _ROW * number + _ROW / 2, _shortened(name, size.label))
+            PlotLabel(
+                size.left - 16, _TOP + height * number + height / 2, _shortened(name, size.label)
+            )
             for name, number in shown.items()
         ),
         tuple(ticks),
@@ -124,4 +132,8 @@ def plot_of(timeline: Sequence[TimelineMoment], size: PlotSize = WIDE) -> TimePl
 
 
 def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """The begin and the end of a text: the numbers of related records often differ in the end."""
+    if len(text) <= most:
+        return text
+    end = most // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"

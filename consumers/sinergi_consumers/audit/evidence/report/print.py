@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fpdf import FPDF
-from fpdf.enums import XPos, YPos
-from fpdf.fonts import FontFace
-
 from sinergi_consumers.audit.evidence.report import wording
+from sinergi_consumers.audit.evidence.report.paper import FONT, INK, PrintedTable, ReportPages
 from sinergi_consumers.audit.evidence.report.plot import plot_of
 from sinergi_schemas.plain_text import encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sinergi_consumers.audit.evidence.report.contents import EvidenceReport
     from sinergi_consumers.audit.evidence.report.plot import TimePlot
-    from sinergi_consumers.audit.evidence.report.wording import Wording
 
-_FONT = "Helvetica"
 _PAPER = (255, 255, 255)
-_INK, _LINE, _BLUE, _ORANGE = (27, 31, 36), (201, 209, 217), (5, 80, 174), (179, 89, 0)
+_LINE, _BLUE, _ORANGE = (201, 209, 217), (5, 80, 174), (179, 89, 0)
 
 
 def pdf_of(report: EvidenceReport, made_at: datetime) -> bytes:
@@ -30,24 +24,13 @@ def pdf_of(report: EvidenceReport, made_at: datetime) -> bytes:
     pdf = _ReportPdf(made_at)
     pdf.title_page(report)
     if report.events:
+        pdf.timeline(report)
+        pdf.known(report)
         pdf.events(report)
     else:
         pdf.heading(str(wording.ABSENCE))
         pdf.statement(wording.ABSENT)
-    pdf.heading("Pohon yang ditelusuri · Searched trees")
-    pdf.statement(wording.TREES)
-    head = (
-        "topik, partisi · topic, partition",
-        "daun · leaves",
-        "cocok · matching",
-        "jumlah dari pemilik · heads of the owner",
-        "akar · root",
-    )
-    rows = [
-        (each.name, str(each.leaves), str(each.matching), each.heads, each.root)
-        for each in report.trees
-    ]
-    pdf.rows(head, rows, (30, 10, 12, 25, 35))
+    pdf.trees(report)
     pdf.unsearched(report)
     pdf.heading("Perjanjian · Agreements")
     for digest in report.agreements:
@@ -57,63 +40,8 @@ def pdf_of(report: EvidenceReport, made_at: datetime) -> bytes:
     return bytes(pdf.output())
 
 
-class _ReportPdf(FPDF):
-    """A4 pages with numbers."""
-
-    def __init__(self, made_at: datetime) -> None:
-        super().__init__(format="A4")
-        self.set_creation_date(made_at)
-        self.set_title("Bukti · Evidence")
-        self.set_auto_page_break(auto=True, margin=18)
-        self.set_font(_FONT, size=9)
-        self.set_text_color(*_INK)
-        self.add_page()
-
-    def footer(self) -> None:
-        """The number of the page."""
-        self.set_y(-12)
-        self.set_font(_FONT, size=8)
-        self.cell(0, 5, str(self.page_no()), align="C")
-
-    def heading(self, text: str, size: int = 12) -> None:
-        """A heading, with room for some lines below it on the page."""
-        if self.will_page_break(25):
-            self.add_page()
-        self.ln(3)
-        self.set_font(_FONT, "B", size)
-        self._write(text, size / 2)
-        self.set_font(_FONT, size=9)
-
-    def paragraph(self, text: str) -> None:
-        """A paragraph."""
-        self._write(text, 4.5)
-        self.ln(1)
-
-    def statement(self, told: Wording) -> None:
-        """A statement in both languages."""
-        self.paragraph(told.indonesian)
-        self.paragraph(told.english)
-
-    def _write(self, text: str, height: float) -> None:
-        self.multi_cell(0, height, encodable(text, "latin-1"), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-
-    def rows(
-        self, head: Sequence[str], rows: Iterable[Sequence[str]], widths: tuple[int, ...]
-    ) -> None:
-        """A table whose head is repeated on each page."""
-        self.set_font(_FONT, size=8)
-        with self.table(
-            col_widths=widths,
-            text_align="LEFT",
-            line_height=4,
-            borders_layout="HORIZONTAL_LINES",
-            headings_style=FontFace(emphasis="BOLD"),
-        ) as table:
-            for each in ([head, *rows]) if head else rows:
-                row = table.row()
-                for text in each:
-                    row.cell(encodable(text, "latin-1"))
-        self.set_font(_FONT, size=9)
+class _ReportPdf(ReportPages):
+    """The parts of the report."""
 
     def title_page(self, report: EvidenceReport) -> None:
         """What the document is, who made it, and the plot."""
@@ -133,12 +61,10 @@ class _ReportPdf(FPDF):
             self.statement(wording.INCOMPLETE)
         plot = plot_of(report.timeline)
         if plot is not None:
-            self.heading("Sekilas · At a glance")
             self._draw(plot)
 
-    def events(self, report: EvidenceReport) -> None:
-        """The timeline, who had which event, and all values of the events."""
-        self.heading("Garis waktu · Timeline")
+    def timeline(self, report: EvidenceReport) -> None:
+        """What happened when."""
         rows = [
             (
                 report.zone.shown(each.at),
@@ -149,55 +75,73 @@ class _ReportPdf(FPDF):
             )
             for each in report.timeline
         ]
-        self.rows(
-            (
-                "waktu · time",
-                "kejadian · what",
-                "catatan · record",
-                "revisi · revision",
-                "menurut jam · by the clock of",
-            ),
-            rows,
-            (22, 32, 20, 16, 27),
+        head = (
+            "waktu · time",
+            "kejadian · what",
+            "catatan · record",
+            "revisi · revision",
+            "menurut jam · by the clock of",
         )
-        self.heading(str(wording.KNOWN))
-        self.statement(wording.RECEIPTS)
-        known = [
-            (
-                event.record,
-                f"{event.revision} {event.action}",
-                each.database,
-                report.zone.shown(each.at),
-                str(each.how),
-            )
+        table = PrintedTable(head, rows, (19, 32, 25, 18, 23))
+        self.titled_table("Garis waktu · Timeline", (), table)
+
+    def known(self, report: EvidenceReport) -> None:
+        """Who had which event."""
+        rows = [
+            (event.record, f"{event.revision} {event.action}", *held)
             for event in report.events
-            for each in event.known_by
+            for held in (
+                [
+                    (each.database, report.zone.shown(each.at), str(each.how))
+                    for each in event.known_by
+                ]
+                or [("–", "–", str(wording.NO_RECEIPT))]
+            )
         ]
-        if known:
-            head = (
-                "catatan · record",
-                "revisi · revision",
-                "basis data · database",
-                "ditandatangani penerima · signed by the reader",
-                "",
-            )
-            self.rows(head, known, (20, 16, 27, 24, 25))
-        else:
-            self.paragraph(str(wording.NO_RECEIPT))
+        head = (
+            "catatan · record",
+            "revisi · revision",
+            "basis data · database",
+            "ditandatangani penerima · signed by the reader",
+            "",
+        )
+        told = (wording.RECEIPTS.indonesian, wording.RECEIPTS.english)
+        table = PrintedTable(head, rows, (25, 18, 25, 22, 27))
+        self.titled_table(str(wording.KNOWN), told, table)
+
+    def events(self, report: EvidenceReport) -> None:
+        """All values of the events."""
+        self.heading("Peristiwa · Events", room=70)  # the heading of the first and some of its rows
         self.paragraph(str(wording.NOT_SEALED))
+        head = ("kolom · field", "isi · value", "arti · meaning")
         for number, event in enumerate(report.events, 1):
-            self.heading(f"{number}. {event.record}, {event.revision} {event.action}", 10)
-            self.paragraph(event.place)
-            self.rows(
-                ("kolom · field", "isi · value", "arti · meaning"),
-                [(each.path, each.value, each.meaning) for each in event.fields],
-                (25, 35, 50),
-            )
+            rows = [(each.path, each.value, each.meaning) for each in event.fields]
+            title = f"{number}. {event.record}, {event.revision} {event.action}"
+            of = f"{title} ({event.agency}, {event.event_type})"
+            self.titled_table(of, [event.place], PrintedTable(head, rows, (25, 35, 50)), 10)
+
+    def trees(self, report: EvidenceReport) -> None:
+        """The trees that were searched."""
+        head = (
+            "topik, partisi · topic, partition",
+            "daun · leaves",
+            "cocok · matching",
+            "jumlah dari pemilik · heads of the owner",
+            "akar · root",
+        )
+        rows = [
+            (each.name, str(each.leaves), str(each.matching), each.heads, each.root)
+            for each in report.trees
+        ]
+        told = (wording.TREES.indonesian, wording.TREES.english)
+        table = PrintedTable(head, rows, (30, 10, 13, 25, 34))
+        self.titled_table("Pohon yang ditelusuri · Searched trees", told, table)
 
     def unsearched(self, report: EvidenceReport) -> None:
         """What was not searched."""
-        self.heading("Tidak ditelusuri · Not searched")
+        title = "Tidak ditelusuri · Not searched"
         if not report.unsearched:
+            self.heading(title)
             self.paragraph(str(wording.NOTHING_LEFT_OUT))
             return
         rows = [
@@ -205,36 +149,38 @@ class _ReportPdf(FPDF):
             for each in report.unsearched
         ]
         head = ("topik atau partisi · topic or partition", "sebab · why", "")
-        self.rows(head, rows, (35, 40, 35))
+        self.titled_table(title, (), PrintedTable(head, rows, (35, 40, 35)))
 
     def _draw(self, plot: TimePlot) -> None:
+        """The plot below its heading and above its legend, all on one page."""
         scale = self.epw / plot.width
-        if self.will_page_break(plot.height * scale):
-            self.add_page()
+        self.heading("Sekilas · At a glance", room=plot.height * scale + 4 * len(wording.KINDS) + 5)
         left, top = self.l_margin, self.get_y()
         self.set_draw_color(*_LINE)
         for row in plot.rows:
             y = top + row.y * scale
             self.line(left + plot.left * scale, y, left + plot.right * scale, y)
-            self.set_font(_FONT, size=7)
+            self.set_font("Courier", size=7)
             self.set_xy(left, y - 2)
             self.cell(row.x * scale, 4, encodable(row.text, "latin-1"), align="R")
         for tick in plot.ticks:
-            self.set_font(_FONT, size=6)
+            self.set_font(FONT, size=6)
             self.set_xy(left + min(tick.x * scale - 12, self.epw - 24), top + (tick.y - 8) * scale)
             self.cell(24, 4, tick.text, align="R" if tick is plot.ticks[-1] else "C")
         for mark in plot.marks:
             self._mark(left + mark.x * scale, top + mark.y * scale, mark.kind)
         self.set_xy(self.l_margin, top + plot.height * scale)
-        self.set_font(_FONT, size=7)
+        self.set_font(FONT, size=7)
         for kind, told in wording.KINDS.items():
             self._mark(self.l_margin + 2, self.get_y() + 2, kind)
             self.set_x(self.l_margin + 6)
-            self._write(str(told), 4)
+            self.line_of_text(str(told), 4)
+        if plot.omitted:
+            self.line_of_text(wording.without_row(plot.omitted), 4)
 
     def _mark(self, x: float, y: float, kind: str) -> None:
         with self.local_context():  # or the tables that follow would take its colours
-            self.set_draw_color(*_INK)
+            self.set_draw_color(*INK)
             if kind == "received":
                 self.set_fill_color(*_ORANGE)
                 corners = [(x, y - 1.5), (x + 1.5, y), (x, y + 1.5), (x - 1.5, y)]

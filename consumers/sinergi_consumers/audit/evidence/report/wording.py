@@ -15,6 +15,11 @@ class Wording(NamedTuple):
         return f"{self.indonesian} · {self.english}"
 
 
+def without_row(records: int) -> str:
+    """What stands below a plot that lacks some records."""
+    return f"{records:,} catatan lain tidak digambar · {records:,} further records are not drawn"
+
+
 FOR_READING = Wording(
     "This report is for reading. It proves nothing by itself: verify the whole file with the"
     " command sinergi evidence verify or with the page for browsers, using keys from your own copy"
