@@ -81,6 +81,8 @@ class RecordCondition:
 class CaseCondition:
     """The event has this case number, except for upper and lower case and spaces.
 
+    Courts and investigators write the same number with and without spaces around its slashes.
+
     Attributes:
         seen: some of the case numbers that were read, for a hint where none is this one.
     """
@@ -93,7 +95,7 @@ class CaseCondition:
         del schema
         if len(self.seen) < _MOST_SEEN:
             self.seen.update(events["case_number"].drop_nulls().unique())
-        return _collapsed(pl.col("case_number")) == " ".join(self.case_number.split()).lower()
+        return _without_spaces(pl.col("case_number")) == "".join(self.case_number.split()).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,3 +396,7 @@ def _values(events: pl.DataFrame, schema: RecordType, kind: str, name: str) -> s
 def _collapsed(text: pl.Expr) -> pl.Expr:
     """Text in lower case, with one space between two words."""
     return text.str.strip_chars().str.replace_all(r"\s+", " ").str.to_lowercase()
+
+
+def _without_spaces(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all(r"\s+", "").str.to_lowercase()

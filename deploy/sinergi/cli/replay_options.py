@@ -45,7 +45,8 @@ class EventChoice:
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", help="With a person of this whole name; case and spaces do not count."
+            "--name",
+            help="With a person of this whole name; case and the number of spaces do not count.",
         ),
     ] = None
     like: Annotated[
