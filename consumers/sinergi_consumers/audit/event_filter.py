@@ -95,7 +95,8 @@ class CaseCondition:
         del schema
         if len(self.seen) < _MOST_SEEN:
             self.seen.update(events["case_number"].drop_nulls().unique())
-        return _without_spaces(pl.col("case_number")) == "".join(self.case_number.split()).lower()
+        written = pl.col("case_number").str.replace_all(r"\s+", "").str.to_lowercase()
+        return written == "".join(self.case_number.split()).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +397,3 @@ def _values(events: pl.DataFrame, schema: RecordType, kind: str, name: str) -> s
 def _collapsed(text: pl.Expr) -> pl.Expr:
     """Text in lower case, with one space between two words."""
     return text.str.strip_chars().str.replace_all(r"\s+", " ").str.to_lowercase()
-
-
-def _without_spaces(text: pl.Expr) -> pl.Expr:
-    return text.str.replace_all(r"\s+", "").str.to_lowercase()
