@@ -38,7 +38,11 @@ if TYPE_CHECKING:
         (KafkaError(KafkaError._ALL_BROKERS_DOWN), errors.BrokerAway),
         (KafkaError(KafkaError.NOT_ENOUGH_REPLICAS), errors.BrokerAway),
         (KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), errors.TopicNotKnown),
-        (KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), errors.BrokerRefuses),
+        (KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), errors.MessageTooLarge),
+        (
+            KafkaError(KafkaError._GAPLESS_GUARANTEE, "Broker: Message size too large", fatal=True),
+            errors.MessageTooLarge,
+        ),
         (KafkaError(KafkaError.INVALID_RECORD), errors.BrokerRefuses),
         (KafkaError(KafkaError._GAPLESS_GUARANTEE, "gap", fatal=True), errors.BrokerRefuses),
         (KafkaError(KafkaError._TRANSPORT, "fatal", fatal=True), errors.BrokerRefuses),

@@ -20,7 +20,8 @@ import os, re, sys, time
 from pathlib import Path
 import polars as pl
 from sinergi.cli import parquet_output
-from sinergi.cli.output import Destination, Output, open_writer
+from sinergi.cli.destination import Destination, Output
+from sinergi.cli.output import open_writer
 from sinergi_schemas.topics import Topic
 
 class SlowDisk(parquet_output._Stream):

@@ -455,6 +455,22 @@ def test_files_of_several_types_go_to_a_folder_and_hold_what_ndjson_holds(
         assert full.replay("--output", kind, "--out", str(folder), "--force")[0] == 0
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "ndjson"])
+def test_a_path_that_ends_with_a_slash_is_a_folder_also_for_one_type(
+    full: Register, tmp_path: Path, kind: str
+) -> None:
+    options = ("--type", "transfer", "--output", kind, "--out")
+    for name in ("made", "made", f"named.{kind}"):  # missing, there already, and named as a file
+        status, _, err = full.replay(*options, f"{tmp_path / name}/", "--force")
+        assert status == 0, err
+        assert [each.name for each in (tmp_path / name).iterdir()] == [f"transfer.{kind}"]
+    (tmp_path / "file").touch()
+    status, _, err = full.replay(*options, f"{tmp_path / 'file'}/", "--force")
+    assert (status, "it is no folder" in err) == (2, True)
+    status, _, err = full.replay(*options, str(tmp_path / "plain"))
+    assert (status, (tmp_path / "plain").is_file()) == (0, True), err
+
+
 def test_a_type_without_an_event_gets_no_file_and_is_named(full: Register, tmp_path: Path) -> None:
     folder = tmp_path / "of"
     options = ("--case", "LKN/12/III/2026", "--output", "csv", "--out", str(folder))

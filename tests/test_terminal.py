@@ -43,8 +43,9 @@ from sinergi.cli import (
     terminal,
 )
 from sinergi.cli import settings as settings_command
+from sinergi.cli.destination import Destination, Output
 from sinergi.cli.logs import set_up
-from sinergi.cli.output import Destination, Output, open_writer
+from sinergi.cli.output import open_writer
 from sinergi.cli.tables import ColumnKind, TableColumn, laid_out
 from sinergi.exit_status import ExitStatus
 from sinergi.provision.access import AccessAction, AccessStep

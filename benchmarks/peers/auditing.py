@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sinergi.cli.output import Destination, Output, open_writer
+from sinergi.cli.destination import Destination, Output
+from sinergi.cli.output import open_writer
 from sinergi_consumers.audit.event_filter import ReplayFilter
 from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.bus import Bus

@@ -10,12 +10,12 @@ import json
 import sys
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
 from sinergi.cli import terminal, written_files
+from sinergi.cli.destination import Destination, Output
 from sinergi.cli.parquet_output import ParquetWriter
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi_schemas import errors
@@ -46,44 +46,6 @@ _SHOWN = ("record_id", "revision", "action", "partition", "leaf_index")
 # What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"); tabs and line ends
 # are escapes by then.
 _FORMULA = r"^[=+@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}-]"  # the last four are their wide forms
-
-
-class Output(StrEnum):
-    """How events are written."""
-
-    TABLE = "table"
-    NDJSON = "ndjson"
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
-class Destination(NamedTuple):
-    """How events are written, and where to.
-
-    Attributes:
-        path: a file, or a folder for several files; None is standard output.
-        force: replace an existing file.
-        for_spreadsheets: keep a text from being taken for a formula.
-    """
-
-    output: Output
-    path: Path | None = None
-    force: bool = False
-    for_spreadsheets: bool = False
-
-    def file(self, name: str) -> Path:
-        """The file of an event type or a table, where the path is a folder."""
-        return (self.path or STANDARD_OUTPUT) / f"{name}.{self.output}"
-
-    @property
-    def options(self) -> list[str]:
-        """The names of the options that were given."""
-        given = {
-            "--output": self.output is not Output.TABLE,
-            "--out": self.path is not None,
-            "--spreadsheet-safe": self.for_spreadsheets,
-        }
-        return [name for name, is_given in given.items() if is_given]
 
 
 class FrameWriter(Protocol):
@@ -271,7 +233,7 @@ def open_writer(to: Destination, event_types: Collection[str]) -> Iterator[Event
             _check_format(to.path, to.output)
         if to.output is Output.TABLE:
             writer: EventWriter = _TableWriter()
-        elif to.output is not Output.NDJSON and len(event_types) > 1:
+        elif to.is_folder or (to.output is not Output.NDJSON and len(event_types) > 1):
             stack.enter_context(_folder(to))
             files = {each: to.file(each) for each in sorted(event_types)}
             for each in files.values():
@@ -351,7 +313,7 @@ def _folder(to: Destination) -> AbstractContextManager[None]:
     what = "events of several types have no common columns"
     if to.path is None or to.path == STANDARD_OUTPUT:
         raise errors.ReplayRefused(f"{what}; say --out FOLDER for a file of each, or use ndjson")
-    if to.path.suffix == f".{to.output}" and not to.path.is_dir():
+    if to.path.suffix == f".{to.output}" and not (to.is_folder or to.path.is_dir()):
         hint = f"--out {to.path.with_suffix('')} for a folder with a file of each, or --type"
         raise errors.ReplayRefused(f"{what}, and {to.path} is named as one file; say {hint}")
     return folder_for(to.path, OWNER_FOLDER)

@@ -19,6 +19,7 @@ from sinergi.cli import (
     written_files,
 )
 from sinergi.cli.copy_options import CopyChoice, choosing_copies
+from sinergi.cli.destination import Destination, Output
 from sinergi.cli.journaled_run import AuditRequest, JournaledRun, journaled
 from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.option_sets import given
@@ -32,7 +33,7 @@ from sinergi.cli.options import (
     force_option,
     json_option,
 )
-from sinergi.cli.output import Destination, EventWriter, Output, open_writer
+from sinergi.cli.output import EventWriter, open_writer
 from sinergi.cli.reader_options import ReaderChoice, choosing_reader
 from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_filter import filter_of
@@ -66,10 +67,11 @@ def replay(
     of_reader: ReaderChoice = ReaderChoice(),
     related: WithRelated = False,
     output: Annotated[Output, typer.Option(help="How to write the events.")] = Output.TABLE,
-    to_file: Annotated[
-        Path | None,
+    out: Annotated[
+        str | None,
         typer.Option(
-            "--out", help="Write to this file, or to files in this folder, in place of stdout."
+            metavar="PATH",
+            help="Write to this file, or to files in this folder (a/), in place of stdout.",
         ),
     ] = None,
     for_spreadsheets: Annotated[
@@ -125,7 +127,7 @@ def replay(
 
     Parquet holds in its metadata, under the key `sinergi`, what was asked for, the agreements, and
     the verdict of each topic with its roots and signers. CSV and Parquet of several event types
-    need a folder, and write a file for each.
+    need a folder, and write a file for each; so does every --out that ends with /.
 
     Exit status: 0 all of it holds; 1 something does not, and what holds is shown, or
     nothing of that --key or --leaf is shown; 2 it could not be checked, or not all of it, or with
@@ -141,10 +143,10 @@ def replay(
     wanted = filter_of(chosen)
     names = replay_topics.parsed(topics or [], has_copies=of_copies.is_given)
     of_copies.check(names, archive)
-    if as_json and to_file is not None and OutputFile.is_standard_output(to_file):
+    destination = Destination.of(out, output, force=force, for_spreadsheets=for_spreadsheets)
+    if as_json and destination.path and OutputFile.is_standard_output(destination.path):
         what = "--json and the events would both go to standard output"
         raise errors.ReplayRefused(f"{what}; say --out FILE, or leave --out away")
-    destination = Destination(output, to_file, force, for_spreadsheets)
     arrival = of_reader.arrival
     others = [*given(chosen), *(["--related"] if related else [])]
     of_reader.check(others)
@@ -176,7 +178,7 @@ def replay(
                         files,
                         lambda all_: _run(all_, wanted, None, run),
                     )
-                elif as_json and to_file is None:
+                elif as_json and destination.path is None:
                     series = AuditSeries(scope.audits(), follows_related=related)
                     _run(series, wanted, None, run)
                 else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sinergi import migrate
 from sinergi.cli import reader_receipts, table_export, terminal
-from sinergi.cli.output import Output
+from sinergi.cli.destination import Output
 from sinergi.migrate import Role
 from sinergi_consumers.audit.past_tables import PastTables
 from sinergi_consumers.audit.replay_database import ReplayDatabase
@@ -29,7 +29,7 @@ from sinergi_schemas.postgresql.address import DatabaseAddress, is_same
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sinergi.cli.output import Destination
+    from sinergi.cli.destination import Destination
     from sinergi.cli.reader_options import ReaderChoice
     from sinergi.cli.replay_scope import ReplayScope
     from sinergi.settings.settings import Settings

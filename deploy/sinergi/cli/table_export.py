@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from sinergi.cli import written_files
-from sinergi.cli.output import Destination, open_table_writers
+from sinergi.cli.destination import Destination
+from sinergi.cli.output import open_table_writers
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.postgresql import Database
 

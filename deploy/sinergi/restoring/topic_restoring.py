@@ -1,6 +1,6 @@
 """Restores the messages of one topic from an archive.
 
-    1. Check that the topic keeps what is restored, by its settings.
+    1. Check that the topic takes and keeps what is restored, by its settings.
     2. Compare what the topic has with the archive. It has to be empty, or to have the first
        messages of the archive and nothing else: then an earlier restore was broken off.
     3. Write the other messages, each to its partition, in their order.
@@ -25,6 +25,8 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin, topic_settings
 from sinergi_schemas.kafka.faults import translate, translated
 from sinergi_schemas.kafka.producer import DeliveryReports, open_producer, serve
+from sinergi_schemas.limits import MOST_BATCH_BYTES
+from sinergi_schemas.message import parsed_or_none
 from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS = 0.5
 _CREATE_TIME = 1  # as the client has it
+_BATCH_HEAD = 1_024  # more than a batch and its one message have beside the content
 
 
 class RestoredTopic(NamedTuple):
@@ -86,6 +89,7 @@ class TopicRestoring:
         self._kept: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._has_lasting_settings: bool | None = None
+        self._most_bytes: int | None = None
         self._failure: errors.SinergiError | None = None
         self._attempt = connection.attempt("Write", [topic])
 
@@ -94,8 +98,8 @@ class TopicRestoring:
 
         Raises:
             NotArchived: the archive does not have the topic.
-            RestoreRefused: the topic does not exist, has too few partitions, does not keep its
-                messages, or has others.
+            RestoreRefused: the topic does not exist, has too few partitions, does not take or keep
+                the messages, or has others.
             ArchiveDamaged: the archive is not as it was written.
             NotPermitted, Unavailable: it cannot be read.
         """
@@ -118,7 +122,8 @@ class TopicRestoring:
         """Write what the topic lacks. `check` has to be called before.
 
         Raises:
-            RestoreRefused: another process has written to the topic meanwhile.
+            RestoreRefused: another process has written to the topic meanwhile, or a message is
+                larger than the topic takes.
             ArchiveDamaged: as `check`; what was written before stays, and a restore goes on there.
             NotPermitted, BrokerAway, BrokerRefuses, …: it cannot be written.
         """
@@ -126,9 +131,15 @@ class TopicRestoring:
         for each in self._partitions:
             skipped = self._kept[each.tp]
             for messages in self._blocks(each):
-                for message in messages[skipped:]:
-                    self._produce(producer, each.tp, message)
-                self._flush(producer)
+                try:
+                    for message in messages[skipped:]:
+                        self._produce(producer, each.tp, message)
+                    self._flush(producer)
+                except errors.BrokerRefuses as why:
+                    # The client may report the message, or no more than that it has failed.
+                    if errors.MessageTooLarge in (type(why), type(self._failure)):
+                        raise self._too_large(each) from None
+                    raise
                 self._progressed(max(0, len(messages) - skipped))
                 skipped = max(0, skipped - len(messages))
         kept = sum(self._kept.values())
@@ -138,7 +149,7 @@ class TopicRestoring:
         return RestoredTopic(self._topic, written, kept, lasting, self._has_times())
 
     def _check_settings(self) -> None:
-        """Refuse a topic whose messages the brokers would delete again.
+        """Refuse a topic that does not take the messages, or from which the brokers delete them.
 
         Raises:
             RestoreRefused: its settings say so.
@@ -152,6 +163,34 @@ class TopicRestoring:
             hint = "`sinergi provision apply` sets what it needs"
             raise errors.RestoreRefused(f"{what} that are restored; {hint}")
         self._has_lasting_settings = True
+        self._most_bytes = int(settings["max.message.bytes"])
+        if self._most_bytes < MOST_BATCH_BYTES:
+            largest = max(self._partitions, key=lambda each: self._largest(each)[0])
+            raise self._too_large(largest)
+
+    def _too_large(self, archived: ArchivedPartition) -> errors.RestoreRefused:
+        """What is said where the topic does not take the messages of a topic-partition."""
+        size, place = self._largest(archived)
+        most = "" if self._most_bytes is None else f" is {self._most_bytes:,}, which"
+        need = max(MOST_BATCH_BYTES, size + _BATCH_HEAD)
+        what = f"max.message.bytes of {self._topic}{most} is too small: {place} has {size:,} bytes"
+        batches = f"and batches of Sinergi have up to {MOST_BATCH_BYTES:,}"
+        hint = (
+            "`sinergi provision apply` sets that"
+            if need == MOST_BATCH_BYTES
+            else f"let the brokers' operator set {need:,} or more"
+        )
+        return errors.RestoreRefused(f"{what}, {batches}; {hint}, and restore again")
+
+    def _largest(self, archived: ArchivedPartition) -> tuple[int, str]:
+        """The bytes of the largest message of a topic-partition, and where it is."""
+        found = (each for messages in self._blocks(archived) for each in messages)
+        largest = max(found, key=_size, default=None)
+        if largest is None:
+            return 0, str(archived.tp)
+        parsed = parsed_or_none(largest)
+        at = f"offset {largest.offset()}" if parsed is None else f"leaf {parsed.leaf_index}"
+        return _size(largest), f"{at} of {archived.tp} in the archive"
 
     def _compare(self, archived: ArchivedPartition) -> int:
         """How many of the archive's messages a topic-partition has; it has no others."""
@@ -245,3 +284,9 @@ def _headers(message: Message | ArchivedMessage) -> list[tuple[str, bytes | None
     """
     found = headers_of(message) or ()
     return [(name.partition("\0")[0], value) for name, value in found]
+
+
+def _size(message: ArchivedMessage) -> int:
+    """The bytes of the content."""
+    headers = sum(len(name.encode()) + len(value or b"") for name, value in _headers(message))
+    return len(message.key() or b"") + len(message.value() or b"") + headers

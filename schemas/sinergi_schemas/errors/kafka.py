@@ -99,6 +99,12 @@ class BrokerRefuses(Unavailable):
     reported: str
 
 
+class MessageTooLarge(BrokerRefuses):
+    """A batch of messages is larger than max.message.bytes of its topic ({reported}).
+    `sinergi provision apply` sets what the events of Sinergi need.
+    """
+
+
 class BrokersMissing(ServiceAway):
     """These topics wait for more brokers and were not made; all else is done:{listing}"""
 

@@ -35,6 +35,7 @@ _NOT_PERMITTED = {
 }
 # A client that has failed for good gives the cause only in its text.
 _CAUSE_IN_TEXT = frozenset({KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE})
+_TOO_LARGE_TEXT = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE).str()
 _NOT_PERMITTED_TEXTS = {KafkaError(code).str(): code for code in _NOT_PERMITTED}
 _TOO_OLD = frozenset(
     {
@@ -130,6 +131,7 @@ Fault = (
     | errors.KafkaSettingsRefused
     | errors.BrokerAway
     | errors.BrokerRefuses
+    | errors.MessageTooLarge
 )
 
 
@@ -153,10 +155,9 @@ def translate(error: KafkaError, attempt: Attempt = _UNKNOWN) -> Fault:
         return errors.BrokerTooOld(text)
     if code in _SETTINGS:
         return errors.KafkaSettingsRefused(text, setting_of(text))
-    if code == KafkaError.MSG_SIZE_TOO_LARGE and attempt.topics:
+    if _is_too_large(error):
         names = ", ".join(attempt.topics)
-        what = f"{text}: max.message.bytes of {names} is below what `sinergi provision apply` gives"
-        return errors.BrokerRefuses(what)
+        return errors.MessageTooLarge(f"{names}: {text}" if names else text)
     if code in _NOT_KNOWN and not error.fatal():
         return errors.TopicNotKnown(text, ", ".join(attempt.topics) or "a topic")
     if not error.fatal() and code in _CHANGING:
@@ -204,6 +205,12 @@ def _kind(error: KafkaError) -> str | None:
         found = error.str()
         code = next((each for text, each in _NOT_PERMITTED_TEXTS.items() if text in found), code)
     return _NOT_PERMITTED.get(code)
+
+
+def _is_too_large(error: KafkaError) -> bool:
+    if error.code() in _CAUSE_IN_TEXT:
+        return _TOO_LARGE_TEXT in error.str()
+    return error.code() == KafkaError.MSG_SIZE_TOO_LARGE
 
 
 def _not_permitted(kind: str, attempt: Attempt, text: str) -> errors.NotPermitted:
