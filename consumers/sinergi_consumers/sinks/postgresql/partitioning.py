@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from contextlib import closing, contextmanager
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -49,6 +50,8 @@ _INDEX = """
     SELECT i.indisvalid FROM pg_catalog.pg_index AS i
     WHERE i.indexrelid = pg_catalog.to_regclass(%s)
 """
+_LOCK = "SELECT pg_catalog.pg_try_advisory_lock(%s)"
+_PAUSE_SECONDS = 0.5
 _TURN = int.from_bytes(b"sinergi\0") >> 1
 _USERS = """
     SELECT a.pid, a.usename, a.application_name FROM pg_catalog.pg_stat_activity AS a
@@ -134,13 +137,15 @@ class Partitioning:
     def _turn(self) -> Iterator[None]:
         """Wait while another command partitions tables of this database.
 
-        Behind a pooler nobody can keep a lock for longer than a transaction, so none is taken.
+        The lock is tried again and again. A statement that waits for it would have a snapshot, and
+        the index of the other command is not ready before all older snapshots are gone. Behind a
+        pooler nobody can keep a lock for longer than a transaction, so none is taken.
         """
         with self._database.reading():
             is_pooled = self._database.is_pooled
         with self._alone() as connection:
-            if not is_pooled:
-                connection.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (_TURN,))
+            while not is_pooled and connection.execute(_LOCK, (_TURN,)).fetchone() != (True,):
+                Event().wait(_PAUSE_SECONDS)
             yield
 
     def close(self) -> None:
