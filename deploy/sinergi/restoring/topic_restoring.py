@@ -138,7 +138,7 @@ class TopicRestoring:
                 except errors.BrokerRefuses as why:
                     # The client may report the message, or no more than that it has failed.
                     if errors.MessageTooLarge in (type(why), type(self._failure)):
-                        raise self._too_large(each) from None
+                        raise self._too_large(*self._largest(each)) from None
                     raise
                 self._progressed(max(0, len(messages) - skipped))
                 skipped = max(0, skipped - len(messages))
@@ -165,12 +165,10 @@ class TopicRestoring:
         self._has_lasting_settings = True
         self._most_bytes = int(settings["max.message.bytes"])
         if self._most_bytes < MOST_BATCH_BYTES:
-            largest = max(self._partitions, key=lambda each: self._largest(each)[0])
-            raise self._too_large(largest)
+            raise self._too_large(*max(map(self._largest, self._partitions)))
 
-    def _too_large(self, archived: ArchivedPartition) -> errors.RestoreRefused:
-        """What is said where the topic does not take the messages of a topic-partition."""
-        size, place = self._largest(archived)
+    def _too_large(self, size: int, place: str) -> errors.RestoreRefused:
+        """The error for a topic that does not take a message of so many bytes in the archive."""
         most = "" if self._most_bytes is None else f" is {self._most_bytes:,}, which"
         need = max(MOST_BATCH_BYTES, size + _BATCH_HEAD)
         what = f"max.message.bytes of {self._topic}{most} is too small: {place} has {size:,} bytes"

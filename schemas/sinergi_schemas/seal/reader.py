@@ -74,13 +74,19 @@ class _OpenCheckpoint(NamedTuple):
 
     Attributes:
         frontier: of its tree, or ().
-        covered: the smaller trees that checkpoints of the same leaves state.
+        smaller: checkpoints of the same leaves, and copies of this one, by rising size.
     """
 
     stated: Checkpoint
     note: str
     frontier: Sequence[bytes]
-    covered: Sequence[Checkpoint] = ()
+    smaller: Sequence[PostponedCheckpoint] = ()
+
+    @property
+    def covered(self) -> list[Checkpoint]:
+        """The smaller trees, by rising size."""
+        trees = {each.stated.size: each.stated for each in self.smaller}
+        return [tree for size, tree in trees.items() if size < self.stated.size]
 
 
 class TreeReader:
@@ -183,9 +189,11 @@ class TreeReader:
             self.resends += 1
         if sealed is None or self._postpone(sealed, index, offset):
             return verified
-        verified = verified or self._try_postponed()
-        if self._postpone(sealed, index, offset):
-            return verified
+        if verified is None:
+            verified = self._try_postponed()
+            # It may follow the tree that is verified now.
+            if verified and self._postpone(sealed, index, offset):
+                return verified
         return self._try_at_once(sealed, index, offset, verified)
 
     def try_open_checkpoint(self, *, final: bool = False) -> VerifiedLeaves | None:
@@ -223,11 +231,11 @@ class TreeReader:
         if stated is None or stated.origin != self._origin or self._is_other_tree(stated):
             return False
         size, largest = stated.size, self._postponed.size
-        if not max(self.size + 1, largest) <= size <= self._candidates.next:
+        most = min(self._candidates.next, self.size + MOST_LEAVES)
+        if not max(self.size + 1, largest) <= size <= most:
             return False
         # Each replaced key must have signed its own leaves; see `key_ring`.
-        is_same_key = self._keys.allowed(size) == self._keys.allowed(self.size + 1)
-        if size > self.size + MOST_LEAVES or not is_same_key:
+        if self._keys.allowed(size) != self._keys.allowed(self.size + 1):
             return False
         leaves = self._candidates.first(size)[largest - self.size :]
         return self._postponed.add(PostponedCheckpoint(stated, sealed, index, offset), leaves)
@@ -236,12 +244,10 @@ class TreeReader:
         """Open the largest postponed checkpoint with a valid signature. Returns whether one is."""
         if self._postponed.size == self.size:
             return False
-        postponed = self._postponed.take()
-        while postponed:
-            largest = postponed.pop()
-            smaller = {each.stated.size: each.stated for each in postponed}
-            smaller.pop(largest.stated.size, None)  # a copy
-            if self._process_checkpoint(*largest[1:], (*smaller.values(),)):
+        smaller = self._postponed.take()
+        while smaller:
+            _, sealed, index, offset = smaller.pop()
+            if self._process_checkpoint(sealed, index, offset, smaller):
                 return True
         self._postponed.restart(self._frontier)
         return False
@@ -270,9 +276,13 @@ class TreeReader:
         sealed: SignedCheckpoint,
         index: int,
         offset: int,
-        covered: Sequence[Checkpoint] = (),
+        smaller: Sequence[PostponedCheckpoint] = (),
     ) -> bool:
-        """Rules 3 to 5. Returns whether the checkpoint is open now."""
+        """Rules 3 to 5. Returns whether the checkpoint is open now.
+
+        Args:
+            smaller: checkpoints of the same leaves, and copies of this one, by rising size.
+        """
         try:
             stated = checkpoint.verify(sealed.note, self._origin, self._keys)
         except errors.SealBroken as why:
@@ -293,7 +303,7 @@ class TreeReader:
             frontier = ()
         owner_keys = self._keys.allowed(stated.size)
         note = checkpoint.keep_owner_signatures(sealed.note, owner_keys)
-        self._open_checkpoint(_OpenCheckpoint(stated, note, frontier, covered))
+        self._open_checkpoint(_OpenCheckpoint(stated, note, frontier, smaller))
         return True
 
     def _record_origin(self, why: errors.SealBroken) -> None:
@@ -363,10 +373,11 @@ class TreeReader:
         self.size = found.frontier.size
         for index, offset in found.rejected:
             self.skipped.add(skipped.ALTERED, offset, index)
-        for each in opened.covered:
+        covered = opened.covered
+        for each in covered:
             self._record_root(each)
         if self.history:
-            self.history.add(found.leaves, (*opened.covered, stated))
+            self.history.add(found.leaves, (*covered, stated))
         self._candidates.advance(stated.size)
         self._postponed.restart(found.frontier)
         del self._open[stated.size]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from contextlib import closing, contextmanager
 from functools import partial
-from threading import Event
+from time import sleep
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -145,7 +145,7 @@ class Partitioning:
             is_pooled = self._database.is_pooled
         with self._alone() as connection:
             while not is_pooled and connection.execute(_LOCK, (_TURN,)).fetchone() != (True,):
-                Event().wait(_PAUSE_SECONDS)
+                sleep(_PAUSE_SECONDS)
             yield
 
     def close(self) -> None:
