@@ -65,6 +65,10 @@ def fresh(tree: Frontier | None = None) -> TreeReader:
     return TreeReader(ORIGIN, KeyRing.of(KEY.public), tree or Frontier.empty())
 
 
+def comparing() -> TreeReader:
+    return TreeReader(ORIGIN, KeyRing.of(KEY.public), Frontier.empty(), compare=True)
+
+
 def feed(
     reader: TreeReader, tape: Iterable[StubMessage], *, together: bool = False
 ) -> list[VerifiedLeaves]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sinergi_consumers.testing.tape import TapeMessage
+    from sinergi_schemas.kafka.connection import Connection
 
 # The client holds some 64 KiB of messages that were fetched before the topic was changed.
 NOISE = 500
@@ -58,10 +59,23 @@ def sealed(pair: AgencyPair, batches: int) -> list[TapeMessage]:
     ]
 
 
-def changed_meanwhile(pair: AgencyPair, change: Callable[[], None], processes: int = 0) -> Audit:
-    """An audit of the topic, which is changed after the first events were read."""
-    source = KafkaSource(pair.connection)
-    source._ahead = ReadAhead(pair.connection, processes, fewest=1, part=40)
+def changed_meanwhile(
+    pair: AgencyPair,
+    change: Callable[[], None],
+    processes: int = 0,
+    connection: Connection | None = None,
+    part: int = 40,
+) -> Audit:
+    """An audit of the topic, during which something changes after the first events were read.
+
+    Args:
+        change: changes it.
+        processes: how many read ahead.
+        connection: in place of the pair's.
+        part: how many messages these take at once.
+    """
+    source = KafkaSource(connection or pair.connection)
+    source._ahead = ReadAhead(source.connection, processes, fewest=1, part=part)
     audit = Audit(replace(pair.bus, source=source), pair.topic, Copies())
     events = audit.events(ReplayFilter())
     try:

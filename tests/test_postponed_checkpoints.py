@@ -17,6 +17,7 @@ from seal_tapes import (
     STRANGER,
     StubMessage,
     causes,
+    comparing,
     ends,
     feed,
     finish,
@@ -179,10 +180,6 @@ def test_another_checkpoint_of_a_size_that_a_larger_one_covered_is_a_fork(size: 
         assert reader.try_open_checkpoint()
         with pytest.raises(errors.SealFork):
             feed(reader, [other])
-
-
-def comparing() -> TreeReader:
-    return TreeReader(ORIGIN, KeyRing.of(KEY.public), Frontier.empty(), compare=True)
 
 
 def test_the_roots_that_a_checkpoint_covers_count_as_compared() -> None:

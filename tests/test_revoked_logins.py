@@ -9,15 +9,11 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from agency_pair import AgencyPair, send
-from sinergi_consumers.audit.audit import Audit, Copies
-from sinergi_consumers.audit.event_filter import ReplayFilter
-from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import scan
-from sinergi_schemas.kafka.read_ahead import ReadAhead
 from sinergi_schemas.timeouts import KafkaTimeouts
 from sinergi_schemas.topics import control_topic, receipts_topic
-from test_changed_topics import sealed
+from test_changed_topics import changed_meanwhile, sealed
 from test_reauthentication import set_password
 
 if TYPE_CHECKING:
@@ -25,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from secured_kafka import Secured
+    from sinergi_consumers.audit.audit import Audit
 
 pytestmark = pytest.mark.long
 
@@ -55,18 +52,8 @@ def audited(broker: Secured, pair: AgencyPair, change: Callable[[], None], proce
     """An audit of the topic, during which a login or right changes."""
     login = {"sasl_mechanism": "SCRAM-SHA-512", "sasl_password": "first"}
     timeouts = KafkaTimeouts(silence=6, answer=6)
-    source = KafkaSource(replace(broker.connection(**login), timeouts=timeouts))
-    source._ahead = ReadAhead(source.connection, processes, fewest=1, part=400)
-    audit = Audit(replace(pair.bus, source=source), pair.topic, Copies())
-    events = audit.events(ReplayFilter())
-    try:
-        next(frame for frame in events if frame.height)
-        change()
-        for _ in events:
-            pass
-    finally:
-        source._ahead.close()
-    return audit
+    connection = replace(broker.connection(**login), timeouts=timeouts)
+    return changed_meanwhile(pair, change, processes, connection, part=400)
 
 
 @pytest.mark.parametrize("processes", [0, 2])

@@ -13,6 +13,7 @@ from seal_tapes import (
     BATCHES,
     KEY,
     ORIGIN,
+    comparing,
     ends,
     false_checkpoints,
     feed,
@@ -24,13 +25,8 @@ from sinergi_schemas import errors
 from sinergi_schemas.seal import checkpoint, history
 from sinergi_schemas.seal.candidates import WINDOW
 from sinergi_schemas.seal.checkpoint import Checkpoint, SignedCheckpoint
-from sinergi_schemas.seal.key_ring import KeyRing
-from sinergi_schemas.seal.merkle import Frontier, leaf_hash
+from sinergi_schemas.seal.merkle import leaf_hash
 from sinergi_schemas.seal.reader import MOST_KNOWN_ROOTS, MOST_OPEN, TreeReader
-
-
-def comparing() -> TreeReader:
-    return TreeReader(ORIGIN, KeyRing.of(KEY.public), Frontier.empty(), compare=True)
 
 
 def unmatched(reader: TreeReader) -> tuple[set[int], int]:

@@ -23,12 +23,17 @@ class TestPostgresql(SinkContract, StoredTogetherContract):
     """Run on a database of its own for each test."""
 
     @pytest.fixture
-    def open_sink(self, postgresql: str) -> Iterator[Callable[[], Sink]]:
+    def prepared(self, postgresql: str) -> str:
+        """The URL of a database with the tables."""
         migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS)
+        return postgresql
+
+    @pytest.fixture
+    def open_sink(self, prepared: str) -> Iterator[Callable[[], Sink]]:
         opened: list[PostgresqlSink] = []
 
         def make() -> PostgresqlSink:
-            opened.append(PostgresqlSink(postgresql, PROJECTIONS))
+            opened.append(PostgresqlSink(prepared, PROJECTIONS))
             return opened[-1]
 
         yield make
@@ -50,18 +55,10 @@ class TestPartitionedPostgresql(TestPostgresql):
     """The same with a history that is partitioned."""
 
     @pytest.fixture
-    def open_sink(self, postgresql: str) -> Iterator[Callable[[], Sink]]:
+    def prepared(self, postgresql: str) -> str:
         migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS)
         migrate.partition(postgresql, PROJECTIONS, lambda _: None, is_wanted=True)
-        opened: list[PostgresqlSink] = []
-
-        def make() -> PostgresqlSink:
-            opened.append(PostgresqlSink(postgresql, PROJECTIONS))
-            return opened[-1]
-
-        yield make
-        for each in opened:
-            each.close()
+        return postgresql
 
 
 def test_a_database_without_tables_is_told_apart_and_the_command_named(postgresql: str) -> None:
