@@ -1,4 +1,4 @@
-"""The agency's tax: what `publish` costs its own transactions, with four writers at once.
+"""The agency's tax: what `publish` costs its own transactions, with one writer and with four.
 
 All modes build the same event, so that only what the transaction does differs: the agency's own
 insert alone, with a second bare insert, and with `publish`.
@@ -7,7 +7,7 @@ insert alone, with a second bare insert, and with `publish`.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import race
 import samples
@@ -39,13 +39,30 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
                 " number text, place text, seized_at timestamptz, note text)"
             )
         )
+    writing = _Writing(stage, url, folder)
+    yield from _of_one(writing)
+    yield from _of_many(writing)
+
+
+def _of_one(writing: _Writing) -> Iterator[Figure]:
+    """How long a transaction takes in each mode while nobody else writes."""
+    took: dict[str, list[float]] = {mode: [] for mode in MODES}
+    for _ in range(ROUNDS):
+        for mode in MODES:
+            took[mode] += writing.run(mode, 1).transactions
+    for mode, found in took.items():
+        yield Figure(f"tax.one.{mode}_p50_s", percentile(found, 0.5), "s")
+
+
+def _of_many(writing: _Writing) -> Iterator[Figure]:
+    """The rate of all writers together in each mode, and how long `publish` takes then."""
     rates: dict[str, list[float]] = {mode: [] for mode in MODES}
     durations: list[float] = []
-    for number in range(ROUNDS):
+    for _ in range(ROUNDS):
         for mode in MODES:
-            rate, took = _together(stage, url, folder, mode, number)
-            rates[mode].append(rate)
-            durations += took
+            written = writing.run(mode, WRITERS)
+            rates[mode].append(len(written.transactions) / SECONDS)
+            durations += written.calls
     for mode, found in rates.items():
         yield Figure(f"tax.{mode}", median(found), "transactions/s", found)
     ratios = [
@@ -57,25 +74,40 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
     yield Figure("tax.publish_p99_s", percentile(durations, 0.99), "s")
 
 
-def _together(
-    stage: Stage, url: str, folder: Path, mode: str, number: int
-) -> tuple[float, list[float]]:
-    """All writers at once; their rate together, and how long each `publish` took."""
-    reports = [folder / f"tax-{mode}-{number}-{writer}.json" for writer in range(WRITERS)]
-    race.together(
-        "tax",
-        stage,
-        [
+class _Written(NamedTuple):
+    """The seconds that each transaction of all writers took, and each call of `publish`."""
+
+    transactions: list[float]
+    calls: list[float]
+
+
+class _Writing:
+    """Runs of writers on one database, each with records of its own."""
+
+    def __init__(self, stage: Stage, url: str, folder: Path) -> None:
+        self._stage = stage
+        self._url = url
+        self._folder = folder
+        self._started = 0
+
+    def run(self, mode: str, writers: int) -> _Written:
+        """Let so many write at once."""
+        numbers = range(self._started, self._started + writers)
+        self._started += writers
+        reports = [self._folder / f"tax-{number}.json" for number in numbers]
+        orders = [
             {
-                "url": url,
+                "url": self._url,
                 "mode": mode,
-                "writer": number * WRITERS + writer,
+                "writer": number,
                 "seconds": SECONDS,
                 "report": str(report),
             }
-            for writer, report in enumerate(reports)
-        ],
-    )
-    told = [json.loads(report.read_text("utf-8")) for report in reports]
-    rate = sum(each["transactions"] for each in told) / SECONDS
-    return rate, [seconds for each in told for seconds in each["durations"]]
+            for number, report in zip(numbers, reports, strict=True)
+        ]
+        race.together("tax", self._stage, orders)
+        told = [json.loads(report.read_text("utf-8")) for report in reports]
+        return _Written(
+            [seconds for each in told for seconds in each["transactions"]],
+            [seconds for each in told for seconds in each["calls"]],
+        )

@@ -44,6 +44,9 @@ def refusal(kind: str, rule: str) -> PydanticCustomError:
 
 def plain(text: str) -> str:
     """Check that text is not blank and has no control character."""
+    # Nearly all text is: of controls, invisible characters and spaces only U+0020 is printable.
+    if text.isprintable() and text.strip():
+        return text
     if _CONTROL.search(text):
         raise refusal("control_character", "contains a control character")
     if all(unicodedata.category(character) in _INVISIBLE for character in text):
