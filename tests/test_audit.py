@@ -504,3 +504,26 @@ def test_a_witness_objects_to_a_longer_or_another_history(
     statement = SignedStatement("bus/a", "heads", 0, size, root, SYSTEM.now(), "")
     found = contradiction(statement, "bus/t/0", 7, {7: b"a"})
     assert (None if found is None else type(found)) is kind
+
+
+@pytest.mark.parametrize(
+    ("why", "offset", "size"),
+    [
+        (errors.SealGap("bus/t/0", 0, 9), 3, 9),
+        (errors.TailMissing("bus/t/0", 0, 8, "the heads"), 3, 8),
+        (errors.SealGap("bus/t/0", 0, 9), 0, None),  # it begins with the first offset
+        (errors.SealGap("bus/t/0", 2, 9), 3, None),  # messages of others were deleted
+        (errors.TailMissing("bus/t/0", 2, 8, "the heads"), 3, None),
+    ],
+)
+def test_leaves_that_the_brokers_deleted_at_the_beginning_are_called_so(
+    why: errors.SealBroken, offset: int, size: int | None
+) -> None:
+    found = errors.FirstLeavesDeleted.of(why, offset)
+    if size is None:
+        assert found is why
+    else:
+        assert str(found).startswith(
+            f"bus/t/0 lacks leaf 0, though its owner or a reader has signed {size} leaves: it"
+            f" begins at offset {offset}, so the brokers have deleted the messages before."
+        )

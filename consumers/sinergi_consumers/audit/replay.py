@@ -350,9 +350,9 @@ class Replay:
                     counts.add(batch, tree, ordered)
                     tree = batch.frontier
                     yield batch
-            except errors.SealBroken:
+            except errors.SealBroken as why:
                 self.check_same()
-                raise
+                raise errors.FirstLeavesDeleted.of(why, counts.first_offset) from None
 
 
 def _leaves_to_decode(batch: VerifiedBatch, wanted: ReplayFilter) -> Leaves:

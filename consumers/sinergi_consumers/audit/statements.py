@@ -62,6 +62,7 @@ class ComparedPartition(Protocol):
 
     partition: int
     verified: int
+    first_offset: int
 
     @property
     def roots(self) -> Mapping[int, bytes]:
@@ -189,8 +190,9 @@ class SignedStatements:
             is_read_to_end: if it was not, its size is unknown, and larger trees say nothing.
         """
         unsealed = counts.unsealed_of(origin)
+        beginning = 0 if unsealed else counts.first_offset
         return [
-            (each, error)
+            (each, errors.FirstLeavesDeleted.of(error, beginning))
             for each in self.of(counts.partition)
             if (is_read_to_end or each.size <= counts.verified)
             and (error := contradiction(each, origin, counts.verified, counts.roots, unsealed))

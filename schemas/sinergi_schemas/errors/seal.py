@@ -157,6 +157,33 @@ class TailMissing(SealBroken):
     source: str
 
 
+class FirstLeavesDeleted(SealGap):
+    """{origin} lacks leaf {index}, though its owner or a reader has signed {size:leaves}: it begins
+    at offset {offset}, so the brokers have deleted the messages before. Their operator must set
+    retention.ms and retention.bytes of this topic to -1, as `sinergi provision apply` does. Then
+    restore the messages from another copy of the topic.
+
+    Attributes:
+        offset: the first one that the brokers have.
+    """
+
+    offset: int
+
+    @classmethod
+    def of(cls, why: SealBroken, offset: int) -> SealBroken:
+        """The error of a topic whose first leaves are missing; other errors as they are.
+
+        Args:
+            why: the error by the messages that were read.
+            offset: the first one that was read; 0 where nothing was deleted.
+        """
+        if offset and isinstance(why, SealGap) and why.index == 0:
+            return cls(why.origin, 0, why.size, offset)
+        if offset and isinstance(why, TailMissing) and why.size == 0:
+            return cls(why.origin, 0, why.stated, offset)
+        return why
+
+
 class CheckpointInvalid(SealBroken):
     """According to {source}, {origin} has {stated:leaves}, but only {size} of them are covered by
     a valid checkpoint: the last one is missing or was changed. Restore it from another copy, or ask
