@@ -84,6 +84,8 @@ MEANINGS = {
     "producer.prune_days": "how old a sealed row must be, in days, for `sinergi outbox prune`",
     "consumer.database": "the database into which others' events are materialised",
     "consumer.name": "what that database is called on the bus: in its group and its receipts",
+    "consumer.retention.history_months": "for how many months `sinergi db prune` keeps the events"
+    " of a history; if unset for ever",
     "consumer.quarantine_bytes": "what quarantine keeps of each publisher; the topic has the rest",
     **{
         f"{role}.kafka.{name}": f"`kafka.{name}` for this role alone: for {whom}"

@@ -305,7 +305,7 @@ def test_rows_of_the_far_future_are_refused_and_the_table_takes_rows_as_before(
 def test_a_lock_that_others_hold_for_long_is_reported_and_the_next_run_goes_on(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinergi_consumers.sinks.postgresql.partitioning._ATTEMPTS", 1)
+    monkeypatch.setattr("sinergi_consumers.sinks.postgresql.lock_attempts._ATTEMPTS", 1)
     with psycopg.connect(conninfo(database)) as reader:
         reader.execute("SELECT count(*) FROM sinergi.transfer_history_escort")
         with pytest.raises(errors.LockHeld, match=str(reader.info.backend_pid)):

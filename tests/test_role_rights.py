@@ -21,6 +21,7 @@ from sinergi.database_roles import DatabaseRole
 from sinergi_consumers.audit.journal import AuditOutcome, AuditRun, Journal
 from sinergi_consumers.materialise.store import Stored
 from sinergi_consumers.quarantine.admin import Quarantine, QuarantineFilter
+from sinergi_consumers.sinks.postgresql import retention
 from sinergi_consumers.sinks.postgresql import rights as of_consumer
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
@@ -203,6 +204,11 @@ def materialise(url: str, agency: str) -> None:
     quarantine = Quarantine(url)
     assert quarantine.discard(QuarantineFilter(topic=topic.name), decision) == 1
     quarantine.decisions(1)
+    with (
+        closing(Database(url, "test", needed=of_consumer.MATERIALISER)) as database,
+        database.reading() as connection,
+    ):
+        assert retention.read(connection) == {}
     journal, number = Journal(url), uuid4()
     journal.begin(AuditRun(number, [], "clerk", "replay", None, {}, [topic.name], [], "test"))
     journal.end(AuditOutcome(number, "ended", 0, None, [], {}, None))

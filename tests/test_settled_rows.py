@@ -15,6 +15,7 @@ from sinergi_consumers.quarantine.admin import (
     QuarantineFilter,
     QuarantineState,
 )
+from sinergi_consumers.sinks.postgresql import stored_statements
 from sinergi_producers.outbox.pending import PendingKind, pending_rows
 from sinergi_schemas.postgresql.address import conninfo
 from test_bounded_quarantine import rows_of_steps
@@ -84,7 +85,9 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, Any]]:
         connection: psycopg.Connection, query: Any, values: Any = None, **options: Any
     ) -> Any:
         text = psycopg.sql.SQL(query) if isinstance(query, str) else query
-        if not isinstance(text, bytes) and "sinergi_" in text.as_string(connection):
+        if isinstance(text, bytes):
+            text = psycopg.sql.SQL(text.decode())
+        if "sinergi_" in text.as_string(connection):
             question = psycopg.sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) {}").format(text)
             ((plan,),) = execute(connection, question, values).fetchall()
             found.append(plan[0]["Plan"])
@@ -150,6 +153,18 @@ def test_the_names_in_quarantine_are_found_without_reading_its_rows(
     assert quarantine.names("topic") == [f"sinergi.lapas-{n}.transfer" for n in range(3)]
     assert quarantine.names("projection") == ["transfer"]
     assert quarantine.names("reason") == ["rows-refused"]
+    assert_no_settled_row_was_read(plans)
+
+
+def test_the_newest_checkpoint_and_receipt_are_found_without_reading_the_older_ones(
+    filled: str, plans: list[Mapping[str, Any]]
+) -> None:
+    with psycopg.connect(conninfo(filled)) as connection:
+        newest = stored_statements.largest_checkpoints(connection)
+        assert {tp: each.size for tp, each in newest.items()} == {(TOPIC, 0): ROWS}
+        assert stored_statements.largest_published(connection) == {(TOPIC, 0): ROWS}
+        stored_statements.newest(connection, "sinergi_consumer.receipt", "signed_at, note")
+    assert len(plans) == 3
     assert_no_settled_row_was_read(plans)
 
 

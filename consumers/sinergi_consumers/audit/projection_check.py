@@ -10,14 +10,14 @@ A materialiser may run meanwhile: positions and rows are those of one snapshot.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import sql
 
 from sinergi_consumers.audit.expected_rows import ExpectedRows
 from sinergi_consumers.decode.agreement_check import NOT_AGREED, UNKNOWN_AGREEMENT
-from sinergi_consumers.sinks.postgresql import expected_tables
+from sinergi_consumers.sinks.postgresql import expected_tables, retention
 from sinergi_consumers.sinks.postgresql.expected_tables import (
     REFUSALS,
     SPLIT,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.decode.decoder import Decoders
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_consumers.sinks.postgresql.retention import Retention
     from sinergi_consumers.sinks.postgresql.row_comparison import DifferenceCount, RowDifference
     from sinergi_consumers.sinks.postgresql.table_structure import TableStructure
     from sinergi_consumers.sinks.protocol import PositionKey
@@ -107,6 +108,23 @@ class MissingRefusal(NamedTuple):
     events: int
 
 
+class RemovedEvents(NamedTuple):
+    """The events that a history lacks, of those that were recorded before a removal.
+
+    Attributes:
+        missing: how many it lacks.
+        retention: what was removed, as the database records it.
+    """
+
+    missing: int
+    retention: Retention
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether no more events are missing than were removed."""
+        return self.missing <= self.retention.rows
+
+
 @dataclass(frozen=True, slots=True)
 class TableResult:
     """How a table differs from the events.
@@ -117,6 +135,7 @@ class TableResult:
         counts: of the differing rows, by kind.
         columns: in how many changed rows each column differs.
         first: the first difference.
+        removed: how many expected rows are not there because they were removed as old enough.
     """
 
     comparison: TableComparison
@@ -124,6 +143,7 @@ class TableResult:
     counts: Sequence[DifferenceCount]
     columns: Mapping[str, int]
     first: RowDifference | None
+    removed: int = 0
 
     @property
     def differing(self) -> int:
@@ -150,6 +170,7 @@ class ProjectionResult:
         missing_refusal: None if each event that can be no row is in quarantine.
         unknown_agreement: the events that name an agreement which is not here, and that are not in
             quarantine; None without any.
+        removed: None if nothing was removed as old enough.
     """
 
     projection: Projection
@@ -160,6 +181,7 @@ class ProjectionResult:
     quarantined: Mapping[str, int] = field(default_factory=dict)
     missing_refusal: MissingRefusal | None = None
     unknown_agreement: MissingRefusal | None = None
+    removed: RemovedEvents | None = None
 
     @property
     def may_refuse_more(self) -> bool:
@@ -201,6 +223,7 @@ class ProjectionCheck:
     ) -> None:
         self._connection = connection
         self._topics = topics
+        self._removed = retention.read(connection)
         self._projections = projections
         self.limits = limits
         self.structures = {
@@ -245,12 +268,19 @@ class ProjectionCheck:
             why = f"leaf {leaf} {unknown.reason.removeprefix('it ')}"
             unchecked = [*unchecked, LeafRange(tp, leaf, leaf + 1, why)]
         self._mark_held(projection, may_refuse_more=_may_refuse_more(structures))
-        tables = [
-            self._of_table(
-                TableComparison(projection, table, structures[table.name], bool(unchecked))
-            )
+        comparisons = [
+            TableComparison(projection, table, structures[table.name], bool(unchecked))
             for table in projection.tables
         ]
+        for each in comparisons:
+            each.run(self._connection, self._topics)
+        removed = self._retention(projection)
+        missing_before = 0
+        if removed is not None:
+            missing_before = comparisons[0].count_removed(self._connection, removed)
+            if missing_before <= removed.rows:
+                comparisons = [replace(each, retention=removed) for each in comparisons]
+        tables = [self._of_table(each) for each in comparisons]
         missing = self._connection.execute(_UNQUARANTINED, (projection.name,)).fetchone()
         quarantined = self._connection.execute(_QUARANTINED, (projection.name,)).fetchall()
         return ProjectionResult(
@@ -262,19 +292,26 @@ class ProjectionCheck:
             dict(quarantined),
             None if missing is None else MissingRefusal(*missing),
             unknown,
+            None if removed is None else RemovedEvents(missing_before, removed),
         )
 
     def _of_table(self, comparison: TableComparison) -> TableResult:
         connection = self._connection
-        comparison.run(connection, self._topics)
-        comparison.mark_held(connection)
+        removed = comparison.forget_removed(connection)
         return TableResult(
             comparison,
             comparison.compared(connection),
             comparison.counts(connection),
             comparison.column_counts(connection),
             next(comparison.rows(connection, 1), None),
+            removed,
         )
+
+    def _retention(self, projection: Projection) -> Retention | None:
+        """What was removed from a history; nobody removes rows of anything else."""
+        if not projection.may_be_partitioned:
+            return None
+        return retention.of_projection(self._removed, projection)
 
     def _mark_unchecked(self, projection: Projection, ranges: Sequence[LeafRange]) -> int:
         """Store the keys of the records whose events the topics do not show; how many there are."""

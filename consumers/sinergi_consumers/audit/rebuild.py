@@ -107,7 +107,7 @@ class Rebuild:
         )
         for each in comparisons:
             each.run(connection, None)
-            each.mark_held(connection)
+            each.forget_removed(connection)
             if left := [count for count in each.counts(connection) if count.is_certain]:
                 rows = sum(count.rows for count in left)
                 what = f"{rows} of the rows that were written to {each.name} are not as written"

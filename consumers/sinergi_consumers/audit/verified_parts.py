@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sinergi_consumers.audit.statements import RECEIPT
 from sinergi_consumers.sinks.postgresql.row_comparison import RowDifferenceKind
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.plain_text import counted
+from sinergi_schemas.plain_text import counted, plain
 from sinergi_schemas.seal.heads import STALE_SECONDS
 from sinergi_schemas.topics import TopicPartition, receipts_topic
 
@@ -320,7 +320,8 @@ def _of_table(
         columns = ", ".join(f"{column} in {count:,}" for column, count in table.columns.items())
         of_kind = {str(RowDifferenceKind.CHANGED): f" ({columns})"}
         found = ", ".join(f"{n:,} {kind}{of_kind.get(kind, '')}" for kind, n in kinds.items())
-        what = f"{found}; {table.rows:,} expected"
+        expected = table.rows - table.removed
+        what = f"{found}; {expected:,} expected{_of_removed(table, result)}"
         suspects = suspected_writers(table.comparison.structure)
         yield VerifiedPart("rows", name, PartVerdict.DISPROVED, what, suspects)
     if result.unchecked_records:
@@ -341,7 +342,26 @@ def _of_table(
         what = "nothing was materialised, and the table is empty"
         yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
         return
-    yield VerifiedPart("rows", name, PartVerdict.PROVED, counted(table.rows, "row"))
+    there = counted(table.rows - table.removed, "row")
+    yield VerifiedPart("rows", name, PartVerdict.PROVED, f"{there}{_of_removed(table, result)}")
+
+
+def _of_removed(table: TableResult, result: ProjectionResult) -> str:
+    """What retention has to do with the rows of a table, as text after their number."""
+    removed = result.removed
+    if removed is None or not removed.missing:
+        return ""
+    found = removed.retention
+    before = f"of events recorded before {found.before:%Y-%m-%d}"
+    if not removed.is_explained:
+        return (
+            f"; {counted(removed.missing, 'row')} {before} are missing in {result.projection.name},"
+            f" and sinergi_consumer.retention records {found.rows:,} as removed"
+        )
+    return (
+        f"; {counted(table.removed, 'row')} {before} not there: removed by retention, the last time"
+        f" on {found.removed_at:%Y-%m-%d} by {plain(found.user)}"
+    )
 
 
 def suspected_writers(structure: TableStructure) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi import migrate
-from sinergi.cli import root, terminal
-from sinergi.cli.options import command_group
+from sinergi.cli import reader_prune_output, root, terminal
+from sinergi.cli.options import AsJson, Why, command_group
 from sinergi.database_roles import roles_of
 from sinergi.exit_status import ExitStatus
 from sinergi.migrate import Role
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sinergi.database_roles import DatabaseRole
     from sinergi_consumers.projections.projection import Projection
 
-app = command_group("db", "Make and migrate the tables in a database.")
+app = command_group("db", "Make and migrate the tables in a database; prune a reader's.")
 
 
 @app.command()
@@ -108,6 +108,35 @@ def upgrade(
         remedy = "alter them as the database's owner, or give the projection another table"
         terminal.note(f"sinergi: rows may be refused for this: {remedy}")
         raise typer.Exit(ExitStatus.NEGATIVE)
+
+
+@app.command()
+def prune(
+    apply: Annotated[bool, typer.Option("--apply", help="Do it, and not only show it.")] = False,
+    why: Why = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what is older than the settings keep from a reader's database.
+
+    consumer.retention says for how many months the events of histories are kept; if it does not,
+    they are kept for ever. Partitions of a history are dropped as a whole; elsewhere rows are
+    deleted in batches. Current tables, tables of your own projections and quarantine are not
+    touched. What was removed is recorded in sinergi_consumer.retention, by which `sinergi verify`
+    tells it from rows that somebody has deleted.
+
+    With --apply it runs as the database's owner (`consumer.owner_database`), while materialisers
+    run or not, and shows the state afterwards. Repeated, it goes on where it was stopped. Runbook:
+    docs/runbooks.md.
+
+    Exit status: 0 nothing is left to do, 1 something is, 2 it could not be done or checked.
+
+    Example: sinergi db prune --apply --why "five years, regulation 12"
+    """
+    status = reader_prune_output.prune(
+        root.settings(), _projections(), why, apply=apply, as_json=as_json
+    )
+    if status is not ExitStatus.SUCCESS:
+        raise typer.Exit(status)
 
 
 def _check_only_roles(roles: Sequence[DatabaseRole], *, as_sql: bool) -> None:

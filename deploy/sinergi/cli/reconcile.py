@@ -251,6 +251,9 @@ def _sentence(found: Reconciliation) -> str:
     what = f"{sealed}, {counted(found.discrepancy_count, 'difference')}"
     if on_their_way:
         what += f", {on_their_way:,} on their way"
+    removed = sum(count.removed for row in found.matrix for count in row.sides.values())
+    if removed:
+        what += f", {removed:,} removed by retention"
     if found.broken:
         what += f"; not what was sealed: {', '.join(each.name for each in found.broken)}"
     beyond = (

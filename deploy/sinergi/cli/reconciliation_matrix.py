@@ -96,7 +96,9 @@ def _groups(matrix: Sequence[MatrixRow], *, is_every_day: bool) -> Iterator[Sequ
 
     def is_plain(row: MatrixRow) -> bool:
         counts = row.sides.values()
-        return row.day is not None and all(each == (row.sealed, 0, 0, 0) for each in counts)
+        return row.day is not None and all(
+            each == SideCount(row.sealed, 0, 0, 0) for each in counts
+        )
 
     for (_, together), group in groupby(matrix, key=lambda row: (row.topic, is_plain(row))):
         if together and not is_every_day:
@@ -125,6 +127,8 @@ def _cell(group: Sequence[MatrixRow], name: str) -> TableCell:
         text += f" + {total.quarantined:,} in quarantine"
     if total.on_their_way:
         text += f", {total.on_their_way:,} on their way"
+    if total.removed:
+        text += f", {total.removed:,} removed by retention"
     if total.discrepancies:
         text += f", {counted(total.discrepancies, 'difference')}"
     return TableCell(text, "bold red" if total.discrepancies else "")

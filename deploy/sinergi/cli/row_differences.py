@@ -89,7 +89,8 @@ def summaries(results: Iterable[ProjectionResult]) -> list[dict[str, Any]]:
         {
             "table": table.comparison.name,
             "projection": result.projection.name,
-            "expected_rows": table.rows,
+            "expected_rows": table.rows - table.removed,
+            "removed_rows": table.removed,
             "differing": [
                 {"kind": each.kind, "quarantine": each.hold or None, "rows": each.rows}
                 for each in table.counts

@@ -128,6 +128,9 @@ def verify(
                 _show_parts(verification.parts)
                 row_differences.show(found, display, row_differences.count(results), limit)
             run.counts["differing_rows"] = row_differences.count(results)
+            run.counts["removed_rows"] = sum(
+                table.removed for each in results for table in each.tables
+            )
             status = _report(verification, run)
         row_differences.note_written(to_file, results)
         raise typer.Exit(status)

@@ -10,7 +10,7 @@ from psycopg import sql
 from sinergi.reconciling.streaming import DAY, streamed
 from sinergi_consumers.audit.reconciliation.stored_events import StoredState, as_frame
 from sinergi_consumers.projections.projection import history
-from sinergi_consumers.sinks.postgresql import stored_statements
+from sinergi_consumers.sinks.postgresql import retention, stored_statements
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.sinks.postgresql.retention import Retention
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.topics import Topic, TopicPartition
 
@@ -50,6 +51,7 @@ class DatabaseSide:
         self._topics = topics
         self._catalog = catalog
         self._histories: dict[str, Projection] = {}
+        self._removed: Mapping[str, Retention] = {}
 
     def holds(self, topic: Topic) -> bool:
         """Whether the agency reads the topic."""
@@ -69,12 +71,17 @@ class DatabaseSide:
                 what = f"that database signs its receipts as {', '.join(signers)}"
                 raise errors.ReconciliationRefused(f"{what}, and not as {self.name}")
             positions = stored_statements.positions(connection)
+            self._removed = retention.read(connection)
         return {
             key.tp: frontier.size
             for key, frontier in positions.items()
             if self.holds(key.tp.event_topic)
             and key.projection == self._history(key.tp.event_topic).name
         }
+
+    def retention(self, topic: Topic) -> Retention | None:
+        """What was removed from the history of the event type of a topic; None if nothing was."""
+        return retention.of_projection(self._removed, self._history(topic))
 
     def read_events(self, topic: Topic, zone: str) -> pl.DataFrame:
         """The rows of its history of a topic, and the events that are in quarantine there.

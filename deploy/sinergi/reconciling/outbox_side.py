@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from sinergi_consumers.sinks.postgresql.retention import Retention
+
 _SIZES = "SELECT event_type, partition, sent_size FROM sinergi_producer.tree"
 _EVENTS = f"""
     SELECT partition, leaf_index, event_id::text, {DAY},
@@ -55,6 +57,11 @@ class OutboxSide:
             TopicPartition(Topic(self._agency, event_type).name, partition): size
             for event_type, partition, size in rows
         }
+
+    def retention(self, topic: Topic) -> Retention | None:
+        """Nothing: an outbox keeps the rows whose contents were pruned."""
+        del topic
+        return None
 
     def read_events(self, topic: Topic, zone: str) -> pl.DataFrame:
         """All of its rows of an event type, sealed or not.

@@ -32,6 +32,9 @@ PREFIX = "SINERGI_"
 _MOST_BYTES = 64 * 1024  # of a file with a password or a key
 
 
+_MONTHS = Field(default=None, ge=1, le=1_200, description="a count of months, as 60")
+
+
 class SettingsTable(BaseModel):
     """A table of settings, which refuses unknown keys."""
 
@@ -183,6 +186,15 @@ class Producer(SettingsTable):
     kafka: LoginSettings = LoginSettings()
 
 
+class RetentionSettings(SettingsTable):
+    """For how many months a reader's database keeps what `sinergi db prune` may remove.
+
+    Unset means for ever. Months are those of UTC, and the current one does not count.
+    """
+
+    history_months: Count | None = _MONTHS
+
+
 class Consumer(SettingsTable):
     """The database for others' events, and how its materialiser logs in to the brokers.
 
@@ -204,6 +216,7 @@ class Consumer(SettingsTable):
     quarantine_bytes: Count = Field(
         default=64 * 1024 * 1024, ge=0, description="a count of bytes, as 67108864"
     )
+    retention: RetentionSettings = RetentionSettings()
     kafka: LoginSettings = LoginSettings()
 
 

@@ -106,6 +106,14 @@ class RebuildRefused(Refused):
     what: str
 
 
+class ReaderPruneRefused(Refused):
+    """User {user} does not own the tables of the reader's database, and cannot prune them. Name the
+    login of their owner in `consumer.owner_database`; nothing was changed.
+    """
+
+    user: str
+
+
 class ReconciliationRefused(Refused):
     """Nothing was reconciled: {what}."""
 

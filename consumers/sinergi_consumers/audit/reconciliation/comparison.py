@@ -9,11 +9,14 @@ import polars as pl
 
 from sinergi_consumers.audit.reconciliation.signed_counts import DayCount, digests
 from sinergi_consumers.audit.reconciliation.stored_events import StoredState, event_id
+from sinergi_consumers.audit.reconciliation.topic_events import RECORDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import date
     from uuid import UUID
+
+    from sinergi_consumers.sinks.postgresql.retention import Retention
 
 _PLACE = ("partition", "leaf")
 
@@ -24,6 +27,7 @@ class EventState(StrEnum):
     PRESENT = "present"
     QUARANTINED = "quarantined"
     ON_ITS_WAY = "on its way"
+    REMOVED = "removed by retention"
     HELD = "held"
     MISSING = "missing"
     DIFFERENT = "another event"
@@ -77,12 +81,14 @@ class SideCount(NamedTuple):
         quarantined: how many more it has set apart.
         on_their_way: how many have not arrived there, or not left it, yet.
         discrepancies: how many are wrong; see `DISCREPANCIES`.
+        removed: how many the side had, and has removed as old enough.
     """
 
     events: int
     quarantined: int
     on_their_way: int
     discrepancies: int
+    removed: int = 0
 
 
 class SideComparison:
@@ -93,6 +99,8 @@ class SideComparison:
         stored: those of the side, with the columns of `stored_events.COLUMNS`.
         sizes: for each partition, how many leaves both should have; see `Side.read_sizes`.
         is_source: see `Side`.
+        retention: see `Side.retention`. If more events are missing than were removed, it is the
+            reason for none of them.
     """
 
     def __init__(
@@ -102,18 +110,24 @@ class SideComparison:
         sizes: Mapping[int, int],
         *,
         is_source: bool,
+        retention: Retention | None = None,
     ) -> None:
         is_repeated = (pl.int_range(pl.len()).over(_PLACE) > 0) & pl.col("leaf").is_not_null()
         repeated = stored.filter(is_repeated)
         once = stored.filter(~is_repeated)
         joined = _with_sizes(topic, sizes).join(once, on=_PLACE, how="left", suffix="_stored")
         others = _with_sizes(once, sizes).join(topic, on=_PLACE, how="anti")
-        columns = [pl.col(name) for name in topic.columns]
+        columns = [pl.col(name) for name in topic.columns if name != RECORDED]
+        state = _state_of_leaf(is_source=is_source, retention=retention)
+        if retention is not None and joined.select(state == EventState.REMOVED).sum().item() > (
+            retention.rows
+        ):
+            state = _state_of_leaf(is_source=is_source, retention=None)
         self._sizes = sizes
         self._events = pl.concat(
             [
                 repeated.select(*columns, pl.lit(EventState.DOUBLED).alias("state")),
-                joined.select(*columns, _state_of_leaf(is_source=is_source).alias("state")),
+                joined.select(*columns, state.alias("state")),
                 others.select(*columns, _state_of_other().alias("state")),
             ]
         )
@@ -150,6 +164,7 @@ def _side_count(states: Mapping[str, int]) -> SideCount:
         states.get(EventState.QUARANTINED, 0),
         states.get(EventState.ON_ITS_WAY, 0),
         sum(states.get(each, 0) for each in DISCREPANCIES),
+        states.get(EventState.REMOVED, 0),
     )
 
 
@@ -164,11 +179,14 @@ def _with_sizes(events: pl.DataFrame, sizes: Mapping[int, int]) -> pl.DataFrame:
     return events.with_columns(size.cast(pl.Int64).alias("size"))
 
 
-def _state_of_leaf(*, is_source: bool) -> pl.Expr:
+def _state_of_leaf(*, is_source: bool, retention: Retention | None) -> pl.Expr:
     """The state of each event of the topic."""
     is_stored, is_unread = pl.col("stored").is_not_null(), pl.col("high").is_null()
     is_same = (pl.col("high") == pl.col("high_stored")) & (pl.col("low") == pl.col("low_stored"))
     is_expected = pl.lit(value=True) if is_source else pl.col("leaf") < pl.col("size")
+    is_old = pl.lit(value=False)
+    if retention is not None:
+        is_old = pl.col(RECORDED) < pl.lit(retention.before)
     return (
         pl.when(pl.col("stored") == StoredState.QUARANTINED)
         .then(pl.lit(EventState.QUARANTINED))
@@ -177,6 +195,8 @@ def _state_of_leaf(*, is_source: bool) -> pl.Expr:
         .then(pl.lit(EventState.PRESENT))
         .when(is_stored)
         .then(pl.lit(EventState.DIFFERENT))
+        .when(is_expected & is_old.fill_null(value=False))
+        .then(pl.lit(EventState.REMOVED))
         .when(is_expected)
         .then(pl.lit(EventState.MISSING))
         .otherwise(pl.lit(EventState.ON_ITS_WAY))

@@ -190,7 +190,13 @@ class Reconciliation:
         except _UNREADABLE as why:
             self.unread[side.name] = str(why)
             return None
-        return SideComparison(sealed, stored, sizes, is_source=side.is_source)
+        return SideComparison(
+            sealed,
+            stored,
+            sizes,
+            is_source=side.is_source,
+            retention=side.retention(topic),
+        )
 
     def _within_archive(self, side: str, topic: Topic, sizes: Mapping[int, int]) -> dict[int, int]:
         """Up to which leaves a side is compared, by partition; no further than an archive goes."""

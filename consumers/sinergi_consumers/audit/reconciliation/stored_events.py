@@ -19,6 +19,7 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sinergi_consumers.sinks.postgresql.retention import Retention
     from sinergi_schemas.topics import Topic, TopicPartition
 
 COLUMNS = ("partition", "leaf", "high", "low", "day", "stored")
@@ -59,6 +60,12 @@ class Side(Protocol):
 
         Raises:
             Unavailable, Fatal, Refused: it cannot be read.
+        """
+
+    def retention(self, topic: Topic) -> Retention | None:
+        """What it has removed as old enough of the event type of a topic; None if nothing.
+
+        It is known once the sizes are read.
         """
 
     def read_events(self, topic: Topic, zone: str) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The sealed events of one topic, in a frame: 32 bytes for each."""
+"""The sealed events of one topic, in a frame: 40 bytes for each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from sinergi_consumers.audit.reconciliation.stored_events import halves
 if TYPE_CHECKING:
     from sinergi_consumers.decode.decoder import Decoder
     from sinergi_consumers.reading.partition import VerifiedBatch
+
+
+RECORDED = "recorded"
+"""When an event was recorded."""
 
 
 class TopicEvents:
@@ -39,25 +43,27 @@ class TopicEvents:
                 pl.col("leaf_index").cast(pl.Int64).alias("leaf"),
                 *halves(pl.col("event_id")),
                 day.alias("day"),
+                pl.col("recorded_at").alias(RECORDED),
             )
             self._parts.append(part.events.select(columns))
             unread: list[tuple[object, ...]] = [
-                (batch.partition, each.message.leaf_index, None, None, None)
+                (batch.partition, each.message.leaf_index, None, None, None, None)
                 for each in part.refused
             ]
             self._parts.append(_frame(unread))
 
     def frame(self) -> pl.DataFrame:
-        """All of them; of an event that nobody can read, high, low and day are null."""
+        """All of them; of an event that nobody can read, all but its place is null."""
         return pl.concat(self._parts)
 
 
 def _frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
-    schema = {
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
         "partition": pl.Int32,
         "leaf": pl.Int64,
         "high": pl.UInt64,
         "low": pl.UInt64,
         "day": pl.Date,
+        RECORDED: pl.Datetime("us", "UTC"),
     }
     return pl.DataFrame(rows, schema=schema, orient="row")

@@ -26,10 +26,10 @@ from psycopg import sql
 from sinergi_consumers.projections.naming import PARTITION_TIME
 from sinergi_consumers.projections.projection import SCHEMA
 from sinergi_consumers.sinks.postgresql import carried_over, partitions, table_structure, table_swap
+from sinergi_consumers.sinks.postgresql.lock_attempts import LockAttempts
 from sinergi_consumers.sinks.postgresql.partitions import BOUNDS, Month
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.plain_text import some
 from sinergi_schemas.postgresql import Database, translate
 from sinergi_schemas.postgresql.address import ascribed, conninfo
 from sinergi_schemas.postgresql.connection import open_connection
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.timeouts import DatabaseTimeouts
 
-_ATTEMPTS = 10
 _APPLICATION = "sinergi db"
 _INDEX = """
     SELECT i.indisvalid FROM pg_catalog.pg_index AS i
@@ -53,17 +52,6 @@ _INDEX = """
 _LOCK = "SELECT pg_catalog.pg_try_advisory_lock(%s)"
 _PAUSE_SECONDS = 0.5
 _TURN = int.from_bytes(b"sinergi\0") >> 1
-_USERS = """
-    SELECT a.pid, a.usename, a.application_name FROM pg_catalog.pg_stat_activity AS a
-    WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
-        AND a.usename IS NOT NULL AND EXISTS (
-            SELECT FROM pg_catalog.pg_locks AS l
-            JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
-            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-            WHERE l.pid = a.pid AND l.granted AND l.database = a.datid
-                AND n.nspname IN ('sinergi', 'sinergi_consumer'))
-    ORDER BY a.pid
-"""
 
 
 class Partitioning:
@@ -86,6 +74,7 @@ class Partitioning:
         self._projections = [each for each in projections if each.may_be_partitioned]
         self._report = report
         self._database = Database(url, _APPLICATION, timeouts)
+        self._locks = LockAttempts(self._database, url)
 
     def convert(self) -> None:
         """Partition the histories that are not partitioned.
@@ -108,7 +97,7 @@ class Partitioning:
         end = self._end(each)
         for table in each.tables:
             self._prepare(table, end)
-        self._transact(lambda connection: table_swap.swap(connection, each.tables))
+        self._locks.transact(lambda connection: table_swap.swap(connection, each.tables))
         self._report(f"{each.name} is partitioned by month")
         self._analyse(each)
 
@@ -130,7 +119,7 @@ class Partitioning:
         months = list(partitions.coming(found, SYSTEM.now()))
         for month in months:
             make = partial(partitions.create_month, table=table, month=month)
-            self._transact(make)
+            self._locks.transact(make)
         return len(months)
 
     @contextmanager
@@ -189,16 +178,16 @@ class Partitioning:
     def _prepare(self, table: sa.Table, end: datetime) -> None:
         """Steps 2 to 4."""
         if partitions.partition_column(table) == PARTITION_TIME:
-            self._transact(lambda connection: table_swap.add_time(connection, table))
+            self._locks.transact(lambda connection: table_swap.add_time(connection, table))
         self._build_index(table)
-        self._transact(lambda connection: table_swap.add_bounds(connection, table, end))
+        self._locks.transact(lambda connection: table_swap.add_bounds(connection, table, end))
         try:
             with self._database.serving() as connection:
                 validate = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}")
                 name = sql.Identifier(SCHEMA, table.name)
                 connection.execute(validate.format(name, sql.Identifier(BOUNDS)))
         except errors.RowsRefused:
-            self._transact(lambda connection: table_swap.drop_bounds(connection, table))
+            self._locks.transact(lambda connection: table_swap.drop_bounds(connection, table))
             what = f"it has rows of events recorded after {end:%Y-%m-%d}, which is in the future"
             raise errors.PartitioningRefused((f"{SCHEMA}.{table.name}: {what}",)) from None
         self._report(f"{SCHEMA}.{table.name} is ready")
@@ -229,26 +218,3 @@ class Partitioning:
                 yield connection
         except psycopg.Error as why:
             raise ascribed(translate(why), self._url) from None
-
-    def _transact(self, work: Callable[[psycopg.Connection], object]) -> None:
-        """Do a step in a transaction, again while others hold locks that it needs.
-
-        While it waits for a lock, others wait behind it: so it waits for a short time, and tries
-        again.
-        """
-        for left in reversed(range(_ATTEMPTS)):
-            try:
-                with self._database.serving() as connection:
-                    work(connection)
-            except errors.LockHeld as why:
-                if not left:
-                    raise ascribed(self._naming_holders(why), self._url) from None
-            else:
-                return
-
-    def _naming_holders(self, why: errors.LockHeld) -> errors.DatabaseAway:
-        """The error with the sessions that use our tables, if only to read them."""
-        with self._database.reading() as connection:
-            found = connection.execute(_USERS).fetchall()
-        held = some(f"pid {pid} (role {role}, application {name})" for pid, role, name in found)
-        return errors.LockHeld(why.sqlstate, f"locks here are held by {held}") if found else why

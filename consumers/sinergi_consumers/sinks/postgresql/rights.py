@@ -64,6 +64,7 @@ MATERIALISER = RoleRights(
         # A trigger deletes the bytes of a settled event, with the rights of the tables' owner.
         *on_table("sinergi_consumer.quarantined_datum", "SELECT", "INSERT"),
         *on_table("sinergi_consumer.decision", "SELECT", "INSERT"),
+        *on_table("sinergi_consumer.retention", "SELECT"),
         *on_table("sinergi_consumer.halt", "SELECT", "INSERT", "UPDATE", "DELETE"),
         *on_table("sinergi_consumer.skipped", "SELECT", "INSERT", "UPDATE"),
         *JOURNAL.rights[1:],
@@ -92,7 +93,7 @@ def verifier(projections: Iterable[Projection]) -> RoleRights:
     It is part of what a materialiser needs. Nothing can be changed with it; rows can be added to
     the journal alone.
     """
-    own = ("position", "checkpoint", "receipt", "quarantine")
+    own = ("position", "checkpoint", "receipt", "quarantine", "retention")
     reading = (each for name in own for each in on_table(f"sinergi_consumer.{name}", "SELECT"))
     rows = reader(projections).rights
     needed = (TEMPORARY, *JOURNAL.rights, *reading, *rows)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from sinergi_consumers.projections.projection import Projection
+    from sinergi_consumers.sinks.postgresql.retention import Retention
     from sinergi_consumers.sinks.postgresql.table_structure import TableStructure
 
 UNCHECKED = sql.Identifier("pg_temp", "sinergi_unchecked")
@@ -130,12 +131,14 @@ class TableComparison:
         table: its declaration.
         structure: how the table is.
         is_partial: whether some of its rows are not compared; see `UNCHECKED`.
+        retention: what was removed from the table; None if nothing was, or if more is missing.
     """
 
     projection: Projection
     table: sa.Table
     structure: TableStructure
     is_partial: bool = False
+    retention: Retention | None = None
 
     @property
     def name(self) -> str:
@@ -160,7 +163,7 @@ class TableComparison:
         return tuple(column.name for column in self.table.columns)
 
     def run(self, connection: psycopg.Connection, topics: Sequence[str] | None) -> None:
-        """Find all differences.
+        """Find all differences, and mark those of records whose event is held in quarantine.
 
         Args:
             connection: in the transaction of the expected rows.
@@ -168,20 +171,47 @@ class TableComparison:
         """
         statement = self._by_key if self.structure.has_declared_key else self._as_multiset
         chosen = statement(topics)
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self.differences))
-        connection.execute(
-            sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}").format(
-                self.differences, chosen
-            )
-        )
-
-    def mark_held(self, connection: psycopg.Connection) -> None:
-        """Mark the differences of records whose event is held in quarantine; see `HELD`."""
+        make = "DROP TABLE IF EXISTS {0}; CREATE TEMPORARY TABLE {0} ON COMMIT DROP AS {1}"
+        connection.execute(sql.SQL(make).format(self.differences, chosen))
         connection.execute(
             sql.SQL("UPDATE {} AS d SET hold = h.hold FROM {} AS h WHERE {}").format(
                 self.differences, HELD, self._same_record("d", "h")
             )
         )
+
+    def count_removed(self, connection: psycopg.Connection, removed: Retention) -> int:
+        """How many of the missing rows a removal can be the reason for."""
+        count = sql.SQL("SELECT count(*) FROM {} AS d, {} AS r WHERE {}")
+        row = connection.execute(count.format(*self._missing_before(removed))).fetchone()
+        return int(row[0]) if row else 0
+
+    def forget_removed(self, connection: psycopg.Connection) -> int:
+        """Forget the rows that are missing because they were removed; how many there were."""
+        if self.retention is None:
+            return 0
+        forget = sql.SQL("DELETE FROM {} AS d USING {} AS r WHERE {}")
+        return connection.execute(forget.format(*self._missing_before(self.retention))).rowcount
+
+    def _missing_before(
+        self, removed: Retention
+    ) -> tuple[sql.Identifier, sql.Identifier, sql.Composed]:
+        """The missing rows of events from before a removal: two tables and a condition.
+
+        A row of a list is missing for that reason only if the record table has no row of its event.
+        An event that quarantine holds never had a row.
+        """
+        record = self.projection.record
+        condition = sql.SQL(
+            "d.kind = 'missing' AND d.hold = '' AND {same} AND r.{time} < {before}"
+            " AND NOT EXISTS (SELECT FROM {real} AS f WHERE {stored} OFFSET 0)"
+        ).format(
+            same=self._same_record("d", "r"),
+            time=sql.Identifier(RECORDED_AT),
+            before=sql.Literal(removed.before),
+            real=real(record),
+            stored=self._same_record("r", "f"),
+        )
+        return self.differences, expected(record), condition
 
     def counts(self, connection: psycopg.Connection) -> list[DifferenceCount]:
         """How many rows differ, by kind."""
@@ -257,6 +287,7 @@ class TableComparison:
     def _as_multiset(self, topics: Sequence[str] | None) -> sql.Composed:
         """Pair the rows of each record that are left over on either side."""
         names = sql.SQL(", ").join(map(sql.Identifier, self._names))
+        key = sql.SQL(", ").join(map(sql.Identifier, self.projection.kind.key))
         rows = sql.SQL("SELECT {} FROM {} AS r")
         values = [
             sql.SQL("{} AS {}").format(self._value("r", name), sql.Identifier(name))
@@ -267,15 +298,15 @@ class TableComparison:
             for source in (expected(self.table), real(self.table))
         )
         left_over = sql.SQL(
-            "(SELECT *, row_number() OVER (PARTITION BY agency, record_id ORDER BY {names})"
+            "(SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {names})"
             " AS sinergi_number FROM ({one} EXCEPT ALL {other}) AS r)"
         )
         sources = sql.SQL(
-            "{} AS e FULL JOIN {} AS f ON e.agency = f.agency AND e.record_id = f.record_id"
-            " AND e.sinergi_number = f.sinergi_number"
+            "{} AS e FULL JOIN {} AS f ON {} AND e.sinergi_number = f.sinergi_number"
         ).format(
-            left_over.format(names=names, one=of_expected, other=of_found),
-            left_over.format(names=names, one=of_found, other=of_expected),
+            left_over.format(key=key, names=names, one=of_expected, other=of_found),
+            left_over.format(key=key, names=names, one=of_found, other=of_expected),
+            self._same_record("e", "f"),
         )
         return self._selected(sources, sql.SQL("true"), topics)
 

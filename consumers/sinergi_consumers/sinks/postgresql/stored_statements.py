@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi_consumers.sinks.protocol import PositionKey
 from sinergi_schemas import errors
@@ -22,16 +23,22 @@ _POSITIONS = """
     WHERE %(projection)s::text IS NULL OR projection = %(projection)s
     ORDER BY topic, partition, projection
 """
-_CHECKPOINTS = """
-    SELECT DISTINCT ON (topic, partition) topic, partition, size, root, note
-    FROM sinergi_consumer.checkpoint ORDER BY topic, partition, size DESC
+_PLACES = """
+    WITH RECURSIVE place AS (
+        (SELECT topic, partition FROM {table} ORDER BY topic, partition LIMIT 1)
+        UNION ALL
+        SELECT following.topic, following.partition FROM place, LATERAL (
+            SELECT t.topic, t.partition FROM {table} AS t
+            WHERE (t.topic, t.partition) > (place.topic, place.partition)
+            ORDER BY t.topic, t.partition LIMIT 1
+        ) AS following
+    )
+    SELECT place.topic, place.partition, {columns} FROM place, LATERAL (
+        SELECT {columns} FROM {table} AS t WHERE t.topic = place.topic
+            AND t.partition = place.partition AND {condition} ORDER BY size DESC LIMIT 1
+    ) AS newest
 """
-_RECEIPTS = """
-    SELECT DISTINCT ON (topic, partition) topic, partition, size
-    FROM sinergi_consumer.receipt WHERE published_at IS NOT NULL
-    ORDER BY topic, partition, size DESC
-"""
-_LAST_RECEIPT = "SELECT note FROM sinergi_consumer.receipt ORDER BY signed_at DESC LIMIT 1"
+_CHECKPOINT, _RECEIPT = "sinergi_consumer.checkpoint", "sinergi_consumer.receipt"
 
 
 class StoredCheckpoint(NamedTuple):
@@ -107,14 +114,29 @@ def largest_checkpoints(
     """The largest checkpoint of each topic-partition; its topic may be none."""
     return {
         TopicPartition(topic, number): StoredCheckpoint(size, bytes(root), note)
-        for topic, number, size, root, note in connection.execute(_CHECKPOINTS)
+        for topic, number, size, root, note in newest(connection, _CHECKPOINT, "size, root, note")
     }
 
 
 def largest_published(connection: psycopg.Connection) -> Mapping[TopicPartition, int]:
     """The size in the largest receipt of each topic-partition that this database has published."""
-    rows = connection.execute(_RECEIPTS)
+    rows = newest(connection, _RECEIPT, "size", "published_at IS NOT NULL")
     return {TopicPartition(topic, number): size for topic, number, size in rows}
+
+
+def newest(
+    connection: psycopg.Connection, table: str, columns: str, condition: str = "true"
+) -> list[tuple[Any, ...]]:
+    """Topic, partition and some columns of the row with the largest size of each topic-partition.
+
+    The primary key finds them one by one, however many older rows the table has.
+
+    Args:
+        table: of checkpoints or of receipts, as SQL.
+        columns, condition: as SQL; the condition must hold for the row.
+    """
+    question = _PLACES.format(table=table, columns=columns, condition=condition)
+    return connection.execute(question.encode()).fetchall()
 
 
 def receipt_signers(connection: psycopg.Connection) -> list[str]:
@@ -125,6 +147,6 @@ def receipt_signers(connection: psycopg.Connection) -> list[str]:
     Raises:
         NoteMalformed: the stored receipt is no note.
     """
-    found = connection.execute(_LAST_RECEIPT).fetchone()
-    names = [each.name.split("/") for each in parse_note(found[0]).signatures] if found else []
+    last = max(newest(connection, _RECEIPT, "signed_at, note"), key=itemgetter(2), default=None)
+    names = [each.name.split("/") for each in parse_note(last[3]).signatures] if last else []
     return ["/".join(each[1:]) for each in names if len(each) == len(("bus", "agency", "database"))]

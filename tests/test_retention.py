@@ -1,0 +1,198 @@
+"""What a reader's database no longer keeps is removed by the owner alone, and an audit tells it
+from what somebody has deleted.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from agency_pair import AgencyPair, transfer
+from sinergi import migrate
+from sinergi_producers.outbox.publishing import Outbox
+from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from verified_database import VerifiedDatabase, copied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HISTORY = "sinergi.transfer_history"
+ESCORT = "sinergi.transfer_history_escort"
+OLD, NEW = 5, 3
+SETTINGS = ("--set", "consumer.retention.history_months=1")
+AGO = timedelta(days=100)
+
+
+class PastClock:
+    """The clock of a publisher, 100 days ago."""
+
+    def now(self) -> datetime:
+        return SYSTEM.now() - AGO
+
+    def monotonic(self) -> float:
+        return SYSTEM.monotonic()
+
+
+class PrunedDatabase(VerifiedDatabase):
+    """A reader's database with events that are older than it keeps, and newer ones."""
+
+    def publish_old(self, *records: str) -> None:
+        """Publish transfers as the publisher did 100 days ago."""
+        pair, at = self.pair, SYSTEM.now() - AGO
+        outbox = Outbox(pair.publisher, pair.agreements, Catalog.shipped(), PastClock())
+        events = [transfer(each, occurred_at=at, departed_at=at) for each in records]
+        with Session(pair.producer) as session, session.begin():
+            outbox.publish_many(session, events)
+
+    def materialise(self, history: int) -> None:
+        with self.working():
+            self.pair.until_rows(HISTORY, history)
+            self.until_receipted()
+
+    def prune(self, *options: str) -> tuple[int, dict[str, Any]]:
+        return self.document(*SETTINGS, "db", "prune", *options)
+
+    def count(self, table: str) -> int:
+        return self.pair.count(table)
+
+    def of_rows(self, table: str) -> dict[str, Any]:
+        """The part of a verification that is about the rows of a table."""
+        _, found = self.document("verify")
+        return next(each for each in found["parts"] if each["of"] == table)
+
+
+@pytest.fixture(params=["partitioned", "one table"])
+def database(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> PrunedDatabase:
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+    found = PrunedDatabase(pair, capsys)
+    if request.param == "partitioned":
+        migrate.partition(pair.consumer_url, pair.projections, lambda _: None, is_wanted=True)
+    found.publish_old(*(f"P/{number}" for number in range(OLD)))
+    pair.publish(*(transfer(f"Q/{number}") for number in range(NEW)))
+    found.materialise(OLD + NEW)
+    return found
+
+
+def test_nothing_is_removed_without_a_setting_or_without_apply(database: PrunedDatabase) -> None:
+    status, found = database.document("db", "prune", "--apply")
+    assert (status, found["is_needed"], found["removed_rows"]) == (0, False, 0)
+    status, found = database.prune()
+    assert (status, found["is_needed"], found["is_applied"]) == (1, True, False)
+    table = next(each for each in found["tables"] if each["table"] == HISTORY)
+    assert (table["to_remove"], table["removed"]) == (OLD, 0)
+    assert database.count(HISTORY) == OLD + NEW
+    assert database.count("sinergi_consumer.retention") == 0
+
+
+def test_what_was_removed_is_recorded_and_the_rest_is_proved(database: PrunedDatabase) -> None:
+    current = database.rows("sinergi.transfer")
+    status, found = database.prune("--apply", "--why", "regulation 12")
+    assert (status, found["removed_rows"]) == (0, OLD)
+    assert (database.count(HISTORY), database.count(ESCORT)) == (NEW, NEW)
+    assert database.rows("sinergi.transfer") == current
+    recorded = database.pair.ask(
+        "SELECT table_name, sum(rows), min(why) FROM sinergi_consumer.retention"
+        " WHERE rows > 0 GROUP BY 1"
+    )
+    assert recorded == [(HISTORY, OLD, "regulation 12")]
+    status, out, err = database.run("verify")
+    assert status == 0, (out, err)
+    assert f"{NEW} rows; {OLD} rows of events recorded before" in " ".join(out.split())
+    status, out, err = database.run("rebuild", "transfer_history", "--apply")
+    assert status == 0, (out, err)
+    assert database.count(HISTORY) == NEW
+    status, found = database.prune("--apply")
+    assert (status, found["removed_rows"], found["is_needed"]) == (0, 0, False)
+
+
+def test_a_reconciliation_counts_what_was_removed_as_no_difference(
+    database: PrunedDatabase,
+) -> None:
+    database.prune("--apply")
+    status, out, err = database.run("reconcile")
+    assert f"{OLD} removed by retention" in err, (out, err)
+    assert "0 differences" in err
+    database.execute(f"DELETE FROM {HISTORY} WHERE record_id = 'Q/1'")
+    status, out, err = database.run("reconcile")
+    assert status == 1
+    assert "1 difference" in err
+
+
+ATTACKS = {
+    "a newer row deleted": (f"DELETE FROM {HISTORY} WHERE record_id = 'Q/1'", HISTORY),
+    "an item of a newer row deleted": (f"DELETE FROM {ESCORT} WHERE record_id = 'Q/1'", ESCORT),
+    "a row added below the time": (
+        copied(HISTORY, "Q/1", record_id="P/0", recorded_at="2001-01-01T00:00:00+00:00"),
+        HISTORY,
+    ),
+    "the record of the removal deleted": ("DELETE FROM sinergi_consumer.retention", HISTORY),
+    "the time of the removal moved, and newer rows deleted": (
+        f"UPDATE sinergi_consumer.retention SET before = now(); DELETE FROM {HISTORY}",
+        HISTORY,
+    ),
+}
+
+
+def test_a_removal_hides_no_attack(database: PrunedDatabase) -> None:
+    database.prune("--apply")
+    kept = "CREATE TABLE public.{} AS SELECT * FROM {}"
+    tables = {"h": HISTORY, "e": ESCORT, "r": "sinergi_consumer.retention"}
+    database.execute(*(kept.format(name, table) for name, table in tables.items()))
+    for attack, (statement, table) in ATTACKS.items():
+        database.execute(statement)
+        assert database.of_rows(table)["verdict"] == "disproved", attack
+        database.execute(
+            *(
+                f"DELETE FROM {table}; INSERT INTO {table} OVERRIDING SYSTEM VALUE"
+                f" SELECT * FROM public.{name}"
+                for name, table in tables.items()
+            )
+        )
+        assert database.run("verify")[0] == 0, attack
+
+
+def test_an_older_event_that_arrives_late_is_stored_and_goes_with_the_next_run(
+    database: PrunedDatabase,
+) -> None:
+    database.prune("--apply")
+    database.publish_old("LATE/1")
+    database.materialise(NEW + 1)
+    status, out, err = database.run("verify")
+    assert status == 0, (out, err)
+    database.execute(f"UPDATE {HISTORY} SET reason = 'SECURITY' WHERE record_id = 'LATE/1'")
+    assert database.of_rows(HISTORY)["verdict"] == "disproved"
+    status, found = database.prune("--apply")
+    assert (status, found["removed_rows"]) == (0, 1)
+    assert database.run("verify")[0] == 0
+
+
+def test_only_the_owner_of_the_tables_prunes(database: PrunedDatabase) -> None:
+    role = f"a_{database.pair.publisher.rpartition('-')[2]}"
+    database.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD '{role}'",
+        f"GRANT USAGE ON SCHEMA sinergi, sinergi_consumer TO {role}",
+        f"GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA sinergi, sinergi_consumer TO {role}",
+    )
+    url = database.pair.consumer.url.set(
+        drivername="postgresql", username=role, password=role
+    ).render_as_string(hide_password=False)
+    owner = ("--set", f"consumer.owner_database={url}")
+    try:
+        status, _, err = database.run(*SETTINGS, *owner, "db", "prune", "--apply")
+    finally:
+        database.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+    assert status == 2
+    assert f"User {role} does not own the tables" in err
+    assert database.count(HISTORY) == OLD + NEW
