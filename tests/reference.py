@@ -86,6 +86,8 @@ MEANINGS = {
     "consumer.name": "what that database is called on the bus: in its group and its receipts",
     "consumer.retention.history_months": "for how many months `sinergi db prune` keeps the events"
     " of a history; if unset for ever",
+    "consumer.retention.checkpoint_months": "the same for checkpoints that were verified",
+    "consumer.retention.receipt_months": "the same for receipts that were published",
     "consumer.quarantine_bytes": "what quarantine keeps of each publisher; the topic has the rest",
     **{
         f"{role}.kafka.{name}": f"`kafka.{name}` for this role alone: for {whom}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -17,6 +15,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from killed_statements import run_killed
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.sinks.postgresql.partitions import MONTHS_AHEAD
@@ -35,25 +34,10 @@ if TYPE_CHECKING:
 
 TABLES = ("transfer_history", "transfer_history_escort")
 _numbers = count()
-# Kills itself behind a statement that contains a text, as a crash between two statements would.
-KILLED = """
-import os, signal, sys
-import psycopg
+PARTITION = """
 from sinergi import migrate
 from sinergi_consumers.testing.sinks import PROJECTIONS
-
-execute = psycopg.Connection.execute
-
-def killing(self, query, *args, **options):
-    done = execute(self, query, *args, **options)
-    text = query if isinstance(query, str) else query.as_string(self) if hasattr(
-        query, "as_string") else query.decode()
-    if sys.argv[2] in text:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return done
-
-psycopg.Connection.execute = killing
-migrate.partition(sys.argv[1], PROJECTIONS, print, is_wanted=True)
+migrate.partition(sys.argv[2], PROJECTIONS, print, is_wanted=True)
 """
 
 
@@ -156,10 +140,7 @@ def test_kill_9_in_any_step_leaves_tables_that_work_and_the_next_run_goes_on(
 ) -> None:
     do(database, "GRANT SELECT ON sinergi.transfer_history TO PUBLIC")
     before = rows(database)
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, database, step], capture_output=True, check=False
-    )
-    assert killed.returncode == -9, killed.stderr
+    run_killed(PARTITION, step, database)
     assert rows(database) == before
     worker.store(worker.work([transfer("P/50")]))
     partition(database)

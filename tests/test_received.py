@@ -249,6 +249,12 @@ def test_the_first_covering_receipt_is_found_by_index(postgresql: str, of: str) 
             f"INSERT INTO {table} SELECT {key}, size, 'note', now()"
             " FROM generate_series(10, 50000, 10) AS size"
         )
+        connection.execute(
+            "INSERT INTO sinergi_consumer.retention"
+            " (table_name, topic, partition, largest_size, before, rows, account, why)"
+            " SELECT 'sinergi_consumer.receipt', 'sinergi.lapas.transfer', 0, size, now(), 1,"
+            " '', '' FROM generate_series(1, 9) AS size"
+        )
         connection.execute(f"ANALYZE {table.partition(' ')[0]}")
         statement = OF_OWNER if of == "owner" else OF_READER
         found = connection.execute(statement, values).fetchall()

@@ -4,17 +4,18 @@ from what somebody has deleted.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy.orm import Session
 
-from agency_pair import AgencyPair, transfer
+from agency_pair import AgencyPair, transfer, until
 from sinergi import migrate
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
+from test_clock_differences import ShiftedClock
 from verified_database import VerifiedDatabase, copied
 
 if TYPE_CHECKING:
@@ -28,23 +29,13 @@ SETTINGS = ("--set", "consumer.retention.history_months=1")
 AGO = timedelta(days=100)
 
 
-class PastClock:
-    """The clock of a publisher, 100 days ago."""
-
-    def now(self) -> datetime:
-        return SYSTEM.now() - AGO
-
-    def monotonic(self) -> float:
-        return SYSTEM.monotonic()
-
-
 class PrunedDatabase(VerifiedDatabase):
     """A reader's database with events that are older than it keeps, and newer ones."""
 
     def publish_old(self, *records: str) -> None:
         """Publish transfers as the publisher did 100 days ago."""
         pair, at = self.pair, SYSTEM.now() - AGO
-        outbox = Outbox(pair.publisher, pair.agreements, Catalog.shipped(), PastClock())
+        outbox = Outbox(pair.publisher, pair.agreements, Catalog.shipped(), ShiftedClock(-AGO))
         events = [transfer(each, occurred_at=at, departed_at=at) for each in records]
         with Session(pair.producer) as session, session.begin():
             outbox.publish_many(session, events)
@@ -66,18 +57,23 @@ class PrunedDatabase(VerifiedDatabase):
         return next(each for each in found["parts"] if each["of"] == table)
 
 
+@pytest.fixture
+def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+
+
 @pytest.fixture(params=["partitioned", "one table"])
 def database(
     request: pytest.FixtureRequest,
-    tmp_path: Path,
-    kafka: str,
-    agency_slug: str,
-    databases: Callable[[], str],
+    pair: AgencyPair,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> PrunedDatabase:
-    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
     found = PrunedDatabase(pair, capsys)
     if request.param == "partitioned":
+        # So it has a partition for each month since then.
+        clock = "sinergi_consumers.sinks.postgresql.partitioning.SYSTEM"
+        monkeypatch.setattr(clock, ShiftedClock(-2 * AGO))
         migrate.partition(pair.consumer_url, pair.projections, lambda _: None, is_wanted=True)
     found.publish_old(*(f"P/{number}" for number in range(OLD)))
     pair.publish(*(transfer(f"Q/{number}") for number in range(NEW)))
@@ -115,6 +111,18 @@ def test_what_was_removed_is_recorded_and_the_rest_is_proved(database: PrunedDat
     assert database.count(HISTORY) == NEW
     status, found = database.prune("--apply")
     assert (status, found["removed_rows"], found["is_needed"]) == (0, 0, False)
+
+
+def test_a_replay_as_of_a_later_time_says_which_events_the_database_had_removed(
+    database: PrunedDatabase, databases: Callable[[], str]
+) -> None:
+    database.prune("--apply")
+    at = SYSTEM.now().replace(microsecond=0) + timedelta(seconds=1)
+    until(lambda: SYSTEM.now() >= at, "the next second")
+    status, _, err = database.run("replay", "--as-of", at.isoformat(), "--into", databases())
+    assert status == 0, err
+    assert f"which events {HISTORY} had from before" in err
+    assert f"by then {OLD} had been removed by retention" in " ".join(err.split())
 
 
 def test_a_reconciliation_counts_what_was_removed_as_no_difference(
@@ -176,6 +184,30 @@ def test_an_older_event_that_arrives_late_is_stored_and_goes_with_the_next_run(
     status, found = database.prune("--apply")
     assert (status, found["removed_rows"]) == (0, 1)
     assert database.run("verify")[0] == 0
+
+
+def test_rows_that_were_deleted_and_not_removed_come_back_by_a_rebuild_and_go_by_the_next_run(
+    database: PrunedDatabase,
+) -> None:
+    database.execute(f"DELETE FROM {HISTORY} WHERE record_id = 'P/0'")
+    status, found = database.prune("--apply")
+    assert (status, found["removed_rows"]) == (0, OLD - 1)
+    part = database.of_rows(HISTORY)
+    assert part["verdict"] == "disproved"
+    assert f"{OLD} missing" in part["found"]
+    assert f"sinergi_consumer.retention records {OLD - 1} as removed" in part["found"]
+    status, _, err = database.run("reconcile")
+    assert status == 1
+    assert f"{OLD} differences" in err
+    status, out, err = database.run("rebuild", "transfer_history", "--apply")
+    assert status == 0, (out, err)
+    assert database.count(HISTORY) == OLD + NEW
+    status, found = database.prune("--apply")
+    assert (status, found["removed_rows"]) == (0, OLD)
+    assert database.run("verify")[0] == 0
+    removed = "SELECT counts -> 'removed_rows' FROM sinergi_consumer.journal_end JOIN"
+    removed += " sinergi_consumer.journal USING (run) WHERE command = 'verify' ORDER BY ended_at"
+    assert [count for (count,) in database.pair.ask(removed)] == [0, OLD * 2]
 
 
 def test_only_the_owner_of_the_tables_prunes(database: PrunedDatabase) -> None:

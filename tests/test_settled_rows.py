@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -9,15 +10,20 @@ import pytest
 
 from sinergi import migrate
 from sinergi.status import databases
+from sinergi_consumers.audit.reader_records import ReaderRecords
 from sinergi_consumers.quarantine.admin import (
     UNSETTLED,
     Quarantine,
     QuarantineFilter,
     QuarantineState,
 )
-from sinergi_consumers.sinks.postgresql import stored_statements
+from sinergi_consumers.sinks.postgresql import statement_pruning, stored_statements
+from sinergi_consumers.sinks.postgresql.reader_pruning import ReaderPruning, RetentionPeriods
+from sinergi_consumers.sinks.protocol import Decision
 from sinergi_producers.outbox.pending import PendingKind, pending_rows
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql.address import conninfo
+from sinergi_schemas.topics import TopicPartition
 from test_bounded_quarantine import rows_of_steps
 
 if TYPE_CHECKING:
@@ -109,7 +115,7 @@ def assert_no_settled_row_was_read(plans: list[Mapping[str, Any]]) -> None:
     assert plans
     assert max(sum(rows_of_steps(each)) for each in plans) < FEW
     tables = {table for each in plans for table in scanned_whole(each)}
-    assert not tables & {"outbox", "quarantine"}
+    assert not tables & {"outbox", "quarantine", "receipt"}
 
 
 @pytest.mark.parametrize("kind", [None, *PendingKind])
@@ -165,6 +171,30 @@ def test_the_newest_checkpoint_and_receipt_are_found_without_reading_the_older_o
         assert stored_statements.largest_published(connection) == {(TOPIC, 0): ROWS}
         stored_statements.newest(connection, "sinergi_consumer.receipt", "signed_at, note")
     assert len(plans) == 3
+    assert_no_settled_row_was_read(plans)
+
+
+def test_what_is_old_is_found_without_reading_what_is_not(
+    filled: str, plans: list[Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statement_pruning, "MOST_ROWS", 10)
+    with closing(ReaderPruning(filled, (), RetentionPeriods(None, 1, 1))) as pruning:
+        assert pruning.plan().rows == 0
+        assert sum(pruning.apply(Decision("somebody", "a test"))) == 0
+    assert_no_settled_row_was_read(plans)
+
+
+def test_the_last_receipt_and_what_was_removed_are_found_by_index(
+    filled: str, plans: list[Mapping[str, Any]]
+) -> None:
+    tp = TopicPartition(TOPIC, 0)
+    with closing(ReaderRecords(filled)) as records:
+        last = records.last_receipt(tp, int(SYSTEM.now().timestamp()) + 1)
+        assert last is not None
+        assert last.size == ROWS
+        assert records.following_receipt(tp, 7) is not None
+        assert records.removed_receipts(tp) is None
+        assert records.removed_events(SYSTEM.now()) == []
     assert_no_settled_row_was_read(plans)
 
 

@@ -178,7 +178,8 @@ class EvidenceAudit(Audit):
                 with suppress(errors.SealBroken):  # another table or the topic may have a true one
                     known = receipts.verified(agreements, self.topic, agency, stored.note)
                     if stored.leaf_index < known.size:
-                        held = _HeldReceipt(known.size, known.root, known.note, FIRST)
+                        how = FIRST if stored.is_first else AT_THE_LATEST
+                        held = _HeldReceipt(known.size, known.root, known.note, how)
                         _keep(found, tree, stored.leaf_index, known.key.name, held)
         for each in self.verdict.statements.of(tp.partition):
             for leaf in leaves if each.kind == RECEIPT else ():

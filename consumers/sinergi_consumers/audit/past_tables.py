@@ -23,7 +23,7 @@ from sinergi_schemas.seal.reader import VerifiedLeaves
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sinergi_consumers.audit.reader_records import PastRefusal, ReaderRecords
+    from sinergi_consumers.audit.reader_records import PastRefusal, PastRemoval, ReaderRecords
     from sinergi_consumers.audit.receipt_cuts import ReceiptCuts
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.decode.agreement_check import AgreementCheck
@@ -66,18 +66,20 @@ class PastTables:
         cuts: how many leaves of each partition.
         records: the database itself, for its quarantine; None where it is out of reach.
         agreement_check: whether the reader may keep the bytes of an event that is not agreed.
+        removals: the events that the database had removed by then.
     """
 
     cuts: ReceiptCuts
     records: ReaderRecords | None
     agreement_check: AgreementCheck
+    removals: Sequence[PastRemoval] = ()
 
     @property
     def unknown(self) -> tuple[str, ...]:
         """What such a replay does not know, one per line."""
         if self.records is None:
             return (_NO_RECORDS, _UNPUBLISHED, *_ALWAYS)
-        return (_UNSIGNED, *_ALWAYS)
+        return (_UNSIGNED, *map(_not_removed, self.removals), *_ALWAYS)
 
     def receipts(self, topic: Topic) -> list[SignedStatement]:
         """The receipts at which the partitions of a topic are cut."""
@@ -185,6 +187,15 @@ class BatchRefusals:
         events = part.events.filter(pl.col(_LEAF).is_in(leaves))
         violations = self._check.violations_by_leaf(events)
         return {leaf for leaf, each in violations.items() if not each.may_keep}
+
+
+def _not_removed(removal: PastRemoval) -> str:
+    """That events which a database had removed by then are in the tables of a replay."""
+    return (
+        f"which events {removal.table} had from before {removal.before:%Y-%m-%d}: by then"
+        f" {removal.rows:,} had been removed by retention, the last on"
+        f" {removal.removed_at:%Y-%m-%d}; here all of them are"
+    )
 
 
 def _until(

@@ -30,6 +30,15 @@ _BEFORE = """
     SELECT coalesce(max(size), 0) FROM sinergi_consumer.receipt
     WHERE topic = %s AND partition = %s AND size < %s
 """
+_REMOVED_RECEIPTS = """
+    SELECT max(largest_size), max(before), max(removed_at) FROM sinergi_consumer.retention
+    WHERE table_name = 'sinergi_consumer.receipt' AND topic = %s AND partition = %s
+"""
+_REMOVED_EVENTS = """
+    SELECT table_name, max(before), sum(rows)::bigint, max(removed_at)
+    FROM sinergi_consumer.retention WHERE topic IS NULL AND removed_at <= %s
+    GROUP BY table_name ORDER BY table_name
+"""
 # The rows of a batch are written after its receipt is signed, perhaps in the next second. So those
 # of the last batch count, whatever time they have.
 _REFUSALS = """
@@ -64,6 +73,36 @@ class UnverifiedReceipt(NamedTuple):
     size: int
     note: str
     signed_at: datetime
+
+
+class RemovedReceipts(NamedTuple):
+    """The receipts of a topic-partition that were removed as old enough.
+
+    Attributes:
+        largest: the size of the largest one.
+        before: they were signed before.
+        removed_at: when the last were removed.
+    """
+
+    largest: int
+    before: datetime
+    removed_at: datetime
+
+
+class PastRemoval(NamedTuple):
+    """The events that had been removed from a history by a time.
+
+    Attributes:
+        table: with its schema.
+        before: they were recorded before.
+        rows: how many.
+        removed_at: when the last were removed.
+    """
+
+    table: str
+    before: datetime
+    rows: int
+    removed_at: datetime
 
 
 class PastRefusal(NamedTuple):
@@ -125,6 +164,18 @@ class ReaderRecords:
     def following_receipt(self, tp: TopicPartition, size: int) -> UnverifiedReceipt | None:
         """The receipt of the next larger tree."""
         return self._receipt(_FOLLOWING, (*tp, size))
+
+    def removed_receipts(self, tp: TopicPartition) -> RemovedReceipts | None:
+        """The receipts of a topic-partition that the database has removed; None if it has none."""
+        with self._database.reading() as connection:
+            found = connection.execute(_REMOVED_RECEIPTS, tp).fetchone()
+        return None if found is None or found[0] is None else RemovedReceipts(*found)
+
+    def removed_events(self, at: datetime) -> list[PastRemoval]:
+        """The events that had been removed from histories by a time, by table."""
+        with self._database.reading() as connection:
+            rows = connection.execute(_REMOVED_EVENTS, (at,)).fetchall()
+        return [PastRemoval(*row) for row in rows]
 
     def refusals(
         self, tp: TopicPartition, leaves: range, at: datetime, size: int

@@ -5,9 +5,10 @@ that database's clock in whole seconds. So the database had the leaves of the la
 that second or of an earlier one. (Not of the newest: a projection that is added later reads the
 topic again, and signs smaller trees at later times.)
 
-Receipts come from two places. The reader's database keeps every receipt. Its receipts topic keeps
-the newest of each partition, and perhaps some before it: there a later receipt shows that earlier
-ones may be gone. What cannot be told is not guessed: the cut is then refused.
+Receipts come from two places. The reader's database keeps every receipt, unless `sinergi db prune`
+has removed older ones. Its receipts topic keeps the newest of each partition, and perhaps some
+before it: there a later receipt shows that earlier ones may be gone. What cannot be told is not
+guessed: the cut is then refused.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sinergi_consumers.audit.reader_records import ReaderRecords, UnverifiedReceipt
+    from sinergi_consumers.audit.reader_records import (
+        ReaderRecords,
+        RemovedReceipts,
+        UnverifiedReceipt,
+    )
     from sinergi_consumers.reading.source import TopicSource
     from sinergi_schemas.agreements.collection import Agreements
 
@@ -51,10 +56,12 @@ class NearReceipts:
     Attributes:
         last: the largest one that was signed by then.
         following: the smallest larger one that was signed later.
+        removed: those that were removed from the database, if one of them may be the last.
     """
 
     last: SignedStatement | None = None
     following: SignedStatement | None = None
+    removed: RemovedReceipts | None = None
 
     def add(self, receipt: SignedStatement, second: int) -> None:
         """Take another receipt into account."""
@@ -154,13 +161,15 @@ class ReceiptReading:
         for each in (last, following):
             if each is not None:
                 near.add(self._verified(tp, each), second)
+        removed = self.records.removed_receipts(tp)
         if published.last and (near.last is None or published.last.size > near.last.size):
-            more = counted(published.last.size, "leaf", "leaves")
-            where = f"{tp.topic}/{tp.partition}"
-            found.remarks.append(
-                f"the database lacks the receipt for {more} of {where} that it has published"
-            )
+            if removed is None or published.last.size > removed.largest:
+                more = counted(published.last.size, "leaf", "leaves")
+                what = f"the database lacks the receipt for {more} of {tp} that it has published"
+                found.remarks.append(what)
             near.last = published.last
+        if removed is not None and removed.largest > (near.last.size if near.last else 0):
+            near.removed = removed
         return near
 
     def _verified(self, tp: TopicPartition, stored: UnverifiedReceipt) -> SignedStatement:
@@ -243,6 +252,8 @@ class ReceiptReading:
             if unknown:
                 every = f"the database itself has every receipt: ask with the settings of {reader}"
                 raise errors.ReceiptsMissing(reader, when, listing([*unknown, every]))
+        elif removed := [_of_removed(tp, each) for tp, each in near.items() if each.removed]:
+            raise errors.ReceiptsMissing(reader, when, listing(removed))
         elif not any(each.last for each in near.values()):
             first = min(
                 each.following.at for each in near.values() if each.following and each.following.at
@@ -253,6 +264,18 @@ class ReceiptReading:
             if not may_be_empty:
                 raise nothing
             found.remarks.append(str(nothing).rstrip("."))
+
+
+def _of_removed(tp: TopicPartition, near: NearReceipts) -> str:
+    """Between which sizes a database was, where receipts of it were removed."""
+    removed = near.removed
+    assert removed is not None
+    least = near.last.size if near.last else 0
+    return (
+        f"{tp.topic}/{tp.partition}: at least {least} leaves; its receipts for up to"
+        f" {removed.largest}, signed before {removed.before:%Y-%m-%d}, were removed by"
+        f" `sinergi db prune`, the last on {removed.removed_at:%Y-%m-%d}"
+    )
 
 
 def _unknown(tp: TopicPartition, near: NearReceipts) -> str:

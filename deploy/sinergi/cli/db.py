@@ -118,11 +118,13 @@ def prune(
 ) -> None:
     """Remove what is older than the settings keep from a reader's database.
 
-    consumer.retention says for how many months the events of histories are kept; if it does not,
-    they are kept for ever. Partitions of a history are dropped as a whole; elsewhere rows are
-    deleted in batches. Current tables, tables of your own projections and quarantine are not
-    touched. What was removed is recorded in sinergi_consumer.retention, by which `sinergi verify`
-    tells it from rows that somebody has deleted.
+    consumer.retention says for how many months the events of histories, checkpoints and receipts
+    are kept; what it does not name is kept for ever. Partitions of a history are dropped as a
+    whole; elsewhere rows are deleted in batches. Of the checkpoints and receipts of a
+    topic-partition the last older one stays, and receipts that are not published. Current tables,
+    tables of your own projections and quarantine are not touched. What was removed is recorded in
+    sinergi_consumer.retention, by which `sinergi verify` tells it from rows that somebody has
+    deleted.
 
     With --apply it runs as the database's owner (`consumer.owner_database`), while materialisers
     run or not, and shows the state afterwards. Repeated, it goes on where it was stopped. Runbook:

@@ -46,7 +46,7 @@ def prune(
     """
     values = settings.values
     kept = values.consumer.retention
-    periods = RetentionPeriods(kept.history_months)
+    periods = RetentionPeriods(kept.history_months, kept.checkpoint_months, kept.receipt_months)
     url = settings.owner_database(BusRole.CONSUMER) if apply else settings.consumer_database
     pruning = ReaderPruning(url, projections, periods, values.timeouts.database)
     with closing(pruning):

@@ -123,7 +123,8 @@ def _past(of_reader: ReaderChoice, scope: ReplayScope, stack: ExitStack) -> Past
     reading = stack.enter_context(reader_receipts.reading(reader, scope.place))
     tps = reader_receipts.partitions(scope.topics, agreements)
     check = AgreementCheck(agreements, reader.agency)
-    return PastTables(reading.cuts(tps, at), reading.records, check)
+    cuts, records = reading.cuts(tps, at), reading.records
+    return PastTables(cuts, records, check, records.removed_events(at) if records else ())
 
 
 def _target(

@@ -30,7 +30,12 @@ OF_OWNER = """
     ) AS first
 """
 OF_READER = """
-    SELECT wanted.leaf, first.note FROM unnest(%(leaves)s::bigint[]) AS wanted (leaf)
+    SELECT wanted.leaf, first.note, NOT EXISTS (
+        SELECT FROM sinergi_consumer.retention AS gone
+        WHERE gone.table_name = 'sinergi_consumer.receipt' AND gone.topic = %(topic)s
+        AND gone.partition = %(partition)s AND gone.largest_size > wanted.leaf
+    )
+    FROM unnest(%(leaves)s::bigint[]) AS wanted (leaf)
     CROSS JOIN LATERAL (
         SELECT kept.note FROM sinergi_consumer.receipt AS kept
         WHERE kept.topic = %(topic)s AND kept.partition = %(partition)s
@@ -130,7 +135,10 @@ class ReaderReceipts:
         if self._reader not in readers:
             return []
         rows = _rows(self._url, OF_READER, _place(tp) | {"leaves": list(leaves)})
-        return [StoredReceipt(self._reader, leaf, note, None) for leaf, note in rows]
+        return [
+            StoredReceipt(self._reader, leaf, note, None, is_first=is_first)
+            for leaf, note, is_first in rows
+        ]
 
     def largest_signed(
         self, limits: Mapping[TopicPartition, int], readers: Sequence[str], signed: TimeInterval

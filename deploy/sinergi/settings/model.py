@@ -193,6 +193,8 @@ class RetentionSettings(SettingsTable):
     """
 
     history_months: Count | None = _MONTHS
+    checkpoint_months: Count | None = _MONTHS
+    receipt_months: Count | None = _MONTHS
 
 
 class Consumer(SettingsTable):

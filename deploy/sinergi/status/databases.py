@@ -52,7 +52,10 @@ _HELD = """
 
 # Any note shows whose database it is; all are by the same agency.
 _OWN_NOTE = "SELECT note FROM sinergi_producer.checkpoint LIMIT 1"
-_OWN_RECEIPT = "SELECT note FROM sinergi_consumer.receipt LIMIT 1"
+# Without an order the server would first read all blocks whose rows were removed.
+_OWN_RECEIPT = """
+    SELECT note FROM sinergi_consumer.receipt ORDER BY topic, partition, size LIMIT 1
+"""
 
 _POSITIONS = """
     SELECT topic, partition, projection, tree_size, frontier, cluster_id, topic_id, next_offset

@@ -4,7 +4,9 @@ A receipt states that all leaves below its size were in a database when the data
 first receipt whose size is above a leaf says since when the database has had it. Where the receipt
 comes from decides what is known:
 
-    the reader's own table    it has every receipt of this database: this one is the first
+    the reader's own table    it has every receipt of this database: this one is the first. If older
+                              receipts that cover the leaf were removed by `sinergi db prune`, the
+                              database had it at the latest then
     the owner's table         it has those that the owner's relay has seen: the first of these
     the receipts topic        it has the newest receipt only: the database had the leaf at the
                               latest then, and nothing says since when
@@ -53,12 +55,14 @@ class StoredReceipt(NamedTuple):
         reader: `<agency>/<database>`, as the table says.
         seen_by_owner_at: when the owner stored it, by the clock of its database; None in a reader's
             own table. Nothing signs it.
+        is_first: whether no earlier receipt that covers the leaf was removed from the table.
     """
 
     reader: str
     leaf_index: int
     note: str
     seen_by_owner_at: datetime | None
+    is_first: bool = True
 
 
 class ReceiptTable(Protocol):
@@ -84,7 +88,7 @@ class Possession:
         is_entitled: whether the agreement that the event names lets the agency read it.
         receipt: the first known one that covers the leaf; None if there is none yet.
         source: where it was found.
-        seen_by_owner_at: see `StoredReceipt`.
+        seen_by_owner_at, is_first: see `StoredReceipt`.
     """
 
     reader: str
@@ -93,11 +97,12 @@ class Possession:
     receipt: CosignedReceipt | None = None
     source: ReceiptSource | None = None
     seen_by_owner_at: datetime | None = None
+    is_first: bool = True
 
     @property
     def at_the_latest(self) -> bool:
-        """Whether only the newest receipt is known, so that it may have had the leaf earlier."""
-        return self.source is not None and self.source.is_newest_only
+        """Whether earlier receipts may be unknown, so that it may have had the leaf earlier."""
+        return self.source is not None and (self.source.is_newest_only or not self.is_first)
 
     @property
     def signed_by_reader_at(self) -> datetime | None:
@@ -111,6 +116,7 @@ class _KnownReceipt(NamedTuple):
     receipt: CosignedReceipt
     source: ReceiptSource
     seen_by_owner_at: datetime | None
+    is_first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,7 @@ def possession(
                     f" {stored.leaf_index}: {why}"
                 )
                 continue
-            known = _KnownReceipt(receipt, table.source, stored.seen_by_owner_at)
+            known = _KnownReceipt(receipt, table.source, stored.seen_by_owner_at, stored.is_first)
             found.setdefault(place, known)
     for receipt in _newest(agreements, record):
         for leaf in record.leaves:

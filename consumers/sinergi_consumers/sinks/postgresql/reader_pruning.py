@@ -1,18 +1,20 @@
 """Prunes a reader's database: removes what is older than the settings keep.
 
-Histories lose the events that were recorded before the beginning of a month. Each transaction
-records what it removes in `sinergi_consumer.retention`, so a process that is killed leaves both or
-neither. Current tables and quarantine are never touched: the rows of quarantine say why an event is
-no row, which an audit needs to know.
+Histories lose the events that were recorded before the beginning of a month. Of checkpoints and
+receipts, those that were seen or signed before it go, except the last one of each topic-partition
+and receipts that are not published. Each transaction records what it removes in
+`sinergi_consumer.retention`, so a process that is killed leaves both or neither. Current tables and
+quarantine are never touched: the rows of quarantine say why an event is no row, which an audit
+needs to know.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sinergi_consumers.projections.projection import SCHEMA
-from sinergi_consumers.sinks.postgresql import history_pruning, retention
+from sinergi_consumers.sinks.postgresql import history_pruning, retention, statement_pruning
 from sinergi_consumers.sinks.postgresql.history_pruning import HistoryPruning
 from sinergi_consumers.sinks.postgresql.lock_attempts import LockAttempts
 from sinergi_consumers.sinks.postgresql.partitions import Month
@@ -23,22 +25,49 @@ from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
+
+    import psycopg
 
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.sinks.protocol import Decision
     from sinergi_schemas.timeouts import DatabaseTimeouts
 
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 _IS_OWNER = """
     SELECT current_user, pg_has_role(current_user, c.relowner, 'USAGE')
     FROM pg_class AS c WHERE c.oid = to_regclass('sinergi_consumer.retention')
 """
 
 
+class TablePruning(Protocol):
+    """The removal of older rows from a table, and from those of its lists."""
+
+    @property
+    def table(self) -> str:
+        """The table with its schema."""
+
+    def count(self, connection: psycopg.Connection) -> int:
+        """How many rows there are to remove."""
+
+    def apply(
+        self, database: Database, locks: LockAttempts, decided: tuple[str, str]
+    ) -> Iterator[int]:
+        """Remove them, a transaction at a time; how many rows each has removed.
+
+        Args:
+            decided: who has decided it, and why.
+
+        Raises:
+            LockHeld: others hold locks for too long. What was removed before is recorded.
+        """
+
+
 class RetentionPeriods(NamedTuple):
     """For how many months each kind of row is kept; None for ever."""
 
     history: int | None
+    checkpoints: int | None
+    receipts: int | None
 
 
 class PrunableTable(NamedTuple):
@@ -88,7 +117,7 @@ class ReaderPruning:
         self._database = Database(url, "sinergi db", timeouts)
         self._locks = LockAttempts(self._database, url)
         self._histories = [each for each in projections if each.may_be_partitioned]
-        self._before = _before(periods.history)
+        self._periods = periods
 
     def plan(self) -> ReaderPrunePlan:
         """What may be removed now. Nothing is changed.
@@ -98,12 +127,10 @@ class ReaderPruning:
         """
         with self._database.reading() as connection:
             done, found = retention.read(connection), []
-            for each in self._histories:
-                if history_pruning.is_there(connection, each):
-                    name, before = f"{SCHEMA}.{each.record.name}", self._before
-                    rows = HistoryPruning(each, before).count(connection) if before else 0
-                    removed = done[name].rows if name in done else 0
-                    found.append(PrunableTable(name, before, rows, removed))
+            for before, pruning in self._prunings(connection):
+                rows = 0 if before is None else pruning.count(connection)
+                removed = done[pruning.table].rows if pruning.table in done else 0
+                found.append(PrunableTable(pruning.table, before, rows, removed))
         return ReaderPrunePlan(found)
 
     def apply(self, decision: Decision) -> Iterator[int]:
@@ -116,20 +143,30 @@ class ReaderPruning:
         """
         with self._database.reading() as connection:
             found = connection.execute(_IS_OWNER).fetchone()
-            there = [each for each in self._histories if history_pruning.is_there(connection, each)]
+            prunings = list(self._prunings(connection))
         if found is not None and not found[1]:
             raise errors.ReaderPruneRefused(found[0])
         decided = decision.by, decision.why
-        if self._before is not None:
-            for each in there:
-                pruning = HistoryPruning(each, self._before)
+        for before, pruning in prunings:
+            if before is not None:
                 yield from pruning.apply(self._database, self._locks, decided)
 
     def close(self) -> None:
         """Give the connection back."""
         self._database.close()
 
+    def _prunings(
+        self, connection: psycopg.Connection
+    ) -> Iterator[tuple[datetime | None, TablePruning]]:
+        """Each table that the database has, with the time from which its rows are kept."""
+        history, checkpoints, receipts = map(_kept_since, self._periods)
+        for each in self._histories:
+            if history_pruning.is_there(connection, each):
+                yield history, HistoryPruning(each, history or _BEGINNING)
+        yield checkpoints, statement_pruning.of_checkpoints(checkpoints or _BEGINNING)
+        yield receipts, statement_pruning.of_receipts(receipts or _BEGINNING)
 
-def _before(months: int | None) -> datetime | None:
-    """The beginning of the first month that is kept."""
+
+def _kept_since(months: int | None) -> datetime | None:
+    """The beginning of the first month that is kept; None for ever."""
     return None if months is None else Month.of(SYSTEM.now()).plus(-months).start

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.topics import TopicPartition
 
+RECEIPTS = "sinergi_consumer.receipt"
+"""The table of receipts, as removals name it."""
+
 _REMOVED = """
     SELECT table_name, max(before), sum(rows)::bigint, max(removed_at),
         (array_agg(database_user ORDER BY id DESC))[1]
