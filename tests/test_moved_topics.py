@@ -15,7 +15,7 @@ from foreign_messages import write
 from sinergi.local import Local
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.event_filter import ReplayFilter
-from sinergi_schemas import topics
+from sinergi_schemas import errors, topics
 from sinergi_schemas.kafka.admin import describe, open_admin, partition_count
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.topics import TopicPartition
@@ -97,10 +97,23 @@ def made(
     pair: AgencyPair, partitions: int | None = None, config: dict[str, str] | None = None
 ) -> None:
     admin = open_admin(pair.connection)
-    topic = NewTopic(pair.topic.name, partitions or pair.partitions, 1, config=config or {})
+    count = partitions or pair.partitions
+    topic = NewTopic(pair.topic.name, count, 1, config=config or {})
     for done in admin.create_topics([topic]).values():
         done.result(timeout=PATIENCE_SECONDS)
     pair.until(lambda: bool(describe(admin, [pair.topic.name])), "the topic is there again")
+    pair.until(lambda: are_led(pair, count), "a broker answers for each partition")
+
+
+def are_led(pair: AgencyPair, partitions: int) -> bool:
+    """Whether a broker leads each partition: a new topic is described before that."""
+    try:
+        for partition in range(partitions):
+            with open_scan(pair.connection, TopicPartition(pair.topic.name, partition)) as scan:
+                scan.bounds()
+    except errors.BrokersChanging:
+        return False
+    return True
 
 
 def materialised(pair: AgencyPair) -> list[tuple[str, int]]:

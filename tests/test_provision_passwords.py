@@ -13,6 +13,7 @@ from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.progress import Progress
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.admin import cluster_id, describe
+from waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,6 +188,7 @@ def test_the_files_of_a_user_go_with_the_user(bus: ProvisionedBus, tmp_path: Pat
     for answer in control._delete_users(["user"]):
         answer()
     assert not file.exists()
+    until(lambda: "user" not in control._users()[0], "the brokers show no such user")
     control._give_passwords(["user"], Progress(), is_first=True)
     assert file.read_text() != first
     for answer in control._delete_users(["user"]):
