@@ -27,6 +27,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.topics import Topic
 from test_clock_differences import ShiftedClock
+from test_partitioning import ask
 from waiting import until
 
 if TYPE_CHECKING:
@@ -46,11 +47,6 @@ history_pruning.MOST_BLOCKS = 1
 pruning = ReaderPruning(sys.argv[2], PROJECTIONS, RetentionPeriods(1, None, None))
 list(pruning.apply(Decision("somebody", "a test")))
 """
-
-
-def ask(url: str, question: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(conninfo(url)) as connection:
-        return connection.execute(question.encode()).fetchall()
 
 
 def prune(url: str, months: int = 1) -> int:

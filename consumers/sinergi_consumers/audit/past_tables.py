@@ -11,6 +11,7 @@ What cannot be known is reported: `unknown` has the limits that hold for each su
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -23,13 +24,14 @@ from sinergi_schemas.seal.reader import VerifiedLeaves
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sinergi_consumers.audit.reader_records import PastRefusal, PastRemoval, ReaderRecords
+    from sinergi_consumers.audit.reader_records import PastRefusal, ReaderRecords
     from sinergi_consumers.audit.receipt_cuts import ReceiptCuts
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.decode.agreement_check import AgreementCheck
     from sinergi_consumers.decode.batches import DecodedBatch
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.reading.partition import VerifiedBatch
+    from sinergi_consumers.sinks.postgresql.retention import Retention
     from sinergi_schemas.seal.merkle import Frontier
     from sinergi_schemas.topics import Topic
 
@@ -66,20 +68,20 @@ class PastTables:
         cuts: how many leaves of each partition.
         records: the database itself, for its quarantine; None where it is out of reach.
         agreement_check: whether the reader may keep the bytes of an event that is not agreed.
-        removals: the events that the database had removed by then.
+        removals: the histories from which events had been removed by then, and what of each.
     """
 
     cuts: ReceiptCuts
     records: ReaderRecords | None
     agreement_check: AgreementCheck
-    removals: Sequence[PastRemoval] = ()
+    removals: Sequence[tuple[str, Retention]] = ()
 
     @property
     def unknown(self) -> tuple[str, ...]:
         """What such a replay does not know, one per line."""
         if self.records is None:
             return (_NO_RECORDS, _UNPUBLISHED, *_ALWAYS)
-        return (_UNSIGNED, *map(_not_removed, self.removals), *_ALWAYS)
+        return (_UNSIGNED, *starmap(_not_removed, self.removals), *_ALWAYS)
 
     def receipts(self, topic: Topic) -> list[SignedStatement]:
         """The receipts at which the partitions of a topic are cut."""
@@ -189,10 +191,10 @@ class BatchRefusals:
         return {leaf for leaf, each in violations.items() if not each.may_keep}
 
 
-def _not_removed(removal: PastRemoval) -> str:
+def _not_removed(table: str, removal: Retention) -> str:
     """That events which a database had removed by then are in the tables of a replay."""
     return (
-        f"which events {removal.table} had from before {removal.before:%Y-%m-%d}: by then"
+        f"which events {table} had from before {removal.before:%Y-%m-%d}: by then"
         f" {removal.rows:,} had been removed by retention, the last on"
         f" {removal.removed_at:%Y-%m-%d}; here all of them are"
     )

@@ -223,7 +223,7 @@ class ProjectionCheck:
     ) -> None:
         self._connection = connection
         self._topics = topics
-        self._removed = retention.read(connection)
+        self._retention = retention.read(connection)
         self._projections = projections
         self.limits = limits
         self.structures = {
@@ -274,12 +274,9 @@ class ProjectionCheck:
         ]
         for each in comparisons:
             each.run(self._connection, self._topics)
-        removed = self._retention(projection)
-        missing_before = 0
-        if removed is not None:
-            missing_before = comparisons[0].count_removed(self._connection, removed)
-            if missing_before <= removed.rows:
-                comparisons = [replace(each, retention=removed) for each in comparisons]
+        removed = self._removed_events(comparisons[0])
+        if removed is not None and removed.is_explained:
+            comparisons = [replace(each, retention=removed.retention) for each in comparisons]
         tables = [self._of_table(each) for each in comparisons]
         missing = self._connection.execute(_UNQUARANTINED, (projection.name,)).fetchone()
         quarantined = self._connection.execute(_QUARANTINED, (projection.name,)).fetchall()
@@ -292,7 +289,7 @@ class ProjectionCheck:
             dict(quarantined),
             None if missing is None else MissingRefusal(*missing),
             unknown,
-            None if removed is None else RemovedEvents(missing_before, removed),
+            removed,
         )
 
     def _of_table(self, comparison: TableComparison) -> TableResult:
@@ -307,11 +304,12 @@ class ProjectionCheck:
             removed,
         )
 
-    def _retention(self, projection: Projection) -> Retention | None:
-        """What was removed from a history; nobody removes rows of anything else."""
-        if not projection.may_be_partitioned:
+    def _removed_events(self, comparison: TableComparison) -> RemovedEvents | None:
+        """What was removed from a projection; `comparison` is that of its record table."""
+        found = retention.of_projection(self._retention, comparison.projection)
+        if found is None:
             return None
-        return retention.of_projection(self._removed, projection)
+        return RemovedEvents(comparison.count_removed(self._connection, found), found)
 
     def _mark_unchecked(self, projection: Projection, ranges: Sequence[LeafRange]) -> int:
         """Store the keys of the records whose events the topics do not show; how many there are."""

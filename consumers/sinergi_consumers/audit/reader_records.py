@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from sinergi_consumers.sinks.postgresql import retention, stored_statements
 from sinergi_consumers.sinks.postgresql.rights import MATERIALISER
 from sinergi_schemas.postgresql import Database
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from sinergi_consumers.sinks.postgresql.retention import Retention
     from sinergi_schemas.topics import TopicPartition
 
 # A signature has whole seconds.
@@ -33,11 +35,6 @@ _BEFORE = """
 _REMOVED_RECEIPTS = """
     SELECT max(largest_size), max(before), max(removed_at) FROM sinergi_consumer.retention
     WHERE table_name = 'sinergi_consumer.receipt' AND topic = %s AND partition = %s
-"""
-_REMOVED_EVENTS = """
-    SELECT table_name, max(before), sum(rows)::bigint, max(removed_at)
-    FROM sinergi_consumer.retention WHERE topic IS NULL AND removed_at <= %s
-    GROUP BY table_name ORDER BY table_name
 """
 # The rows of a batch are written after its receipt is signed, perhaps in the next second. So those
 # of the last batch count, whatever time they have.
@@ -86,22 +83,6 @@ class RemovedReceipts(NamedTuple):
 
     largest: int
     before: datetime
-    removed_at: datetime
-
-
-class PastRemoval(NamedTuple):
-    """The events that had been removed from a history by a time.
-
-    Attributes:
-        table: with its schema.
-        before: they were recorded before.
-        rows: how many.
-        removed_at: when the last were removed.
-    """
-
-    table: str
-    before: datetime
-    rows: int
     removed_at: datetime
 
 
@@ -171,11 +152,12 @@ class ReaderRecords:
             found = connection.execute(_REMOVED_RECEIPTS, tp).fetchone()
         return None if found is None or found[0] is None else RemovedReceipts(*found)
 
-    def removed_events(self, at: datetime) -> list[PastRemoval]:
-        """The events that had been removed from histories by a time, by table."""
+    def removed_events(self, at: datetime) -> list[tuple[str, Retention]]:
+        """The histories from which events had been removed by a time, and what of each."""
         with self._database.reading() as connection:
-            rows = connection.execute(_REMOVED_EVENTS, (at,)).fetchall()
-        return [PastRemoval(*row) for row in rows]
+            found = retention.read(connection, at)
+        statements = (stored_statements.CHECKPOINTS, stored_statements.RECEIPTS)
+        return [(table, each) for table, each in found.items() if table not in statements]
 
     def refusals(
         self, tp: TopicPartition, leaves: range, at: datetime, size: int

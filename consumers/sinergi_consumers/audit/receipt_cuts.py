@@ -252,7 +252,9 @@ class ReceiptReading:
             if unknown:
                 every = f"the database itself has every receipt: ask with the settings of {reader}"
                 raise errors.ReceiptsMissing(reader, when, listing([*unknown, every]))
-        elif removed := [_of_removed(tp, each) for tp, each in near.items() if each.removed]:
+        elif removed := [
+            _of_removed(tp, each.last, gone) for tp, each in near.items() if (gone := each.removed)
+        ]:
             raise errors.ReceiptsMissing(reader, when, listing(removed))
         elif not any(each.last for each in near.values()):
             first = min(
@@ -266,13 +268,11 @@ class ReceiptReading:
             found.remarks.append(str(nothing).rstrip("."))
 
 
-def _of_removed(tp: TopicPartition, near: NearReceipts) -> str:
+def _of_removed(tp: TopicPartition, last: SignedStatement | None, removed: RemovedReceipts) -> str:
     """Between which sizes a database was, where receipts of it were removed."""
-    removed = near.removed
-    assert removed is not None
-    least = near.last.size if near.last else 0
+    least = last.size if last else 0
     return (
-        f"{tp.topic}/{tp.partition}: at least {least} leaves; its receipts for up to"
+        f"{tp}: at least {least} leaves; its receipts for up to"
         f" {removed.largest}, signed before {removed.before:%Y-%m-%d}, were removed by"
         f" `sinergi db prune`, the last on {removed.removed_at:%Y-%m-%d}"
     )

@@ -347,7 +347,7 @@ def _of_table(
 
 
 def _of_removed(table: TableResult, result: ProjectionResult) -> str:
-    """What retention has to do with the rows of a table, as text after their number."""
+    """How many rows of a table were removed as old enough, as text after the number of rows."""
     removed = result.removed
     if removed is None or not removed.missing:
         return ""

@@ -50,19 +50,16 @@ def prune(
     url = settings.owner_database(BusRole.CONSUMER) if apply else settings.consumer_database
     pruning = ReaderPruning(url, projections, periods, values.timeouts.database)
     with closing(pruning):
-        plan = shown = pruning.plan()
-        removed = 0
+        removed = None
         if apply:
             removed = sum(pruning.apply(decision(_WHY if why is None else why)))
-            shown = pruning.plan()
-    _show(shown, as_json=as_json, removed=removed if apply else None)
-    if apply:
+        plan = pruning.plan()
+    _show(plan, as_json=as_json, removed=removed)
+    if removed is not None:
         terminal.note(f"sinergi: {counted(removed, 'row')} removed")
-        return ExitStatus.NEGATIVE if shown.rows else ExitStatus.SUCCESS
-    if plan.rows:
+    elif plan.rows:
         terminal.note("sinergi: nothing was changed; --apply does it")
-        return ExitStatus.NEGATIVE
-    return ExitStatus.SUCCESS
+    return ExitStatus.NEGATIVE if plan.rows else ExitStatus.SUCCESS
 
 
 def _show(plan: ReaderPrunePlan, *, as_json: bool, removed: int | None) -> None:

@@ -63,9 +63,9 @@ class Side(Protocol):
         """
 
     def retention(self, topic: Topic) -> Retention | None:
-        """What it has removed as old enough of the event type of a topic; None if nothing.
+        """The events of a topic that the side has removed as old enough; None if it has not.
 
-        It is known once the sizes are read.
+        This is known once `read_sizes` was called.
         """
 
     def read_events(self, topic: Topic, zone: str) -> pl.DataFrame:

@@ -64,14 +64,7 @@ class HistoryPruning:
     def apply(
         self, database: Database, locks: LockAttempts, decided: tuple[str, str]
     ) -> Iterator[int]:
-        """Remove them, a transaction at a time; how many events each has removed.
-
-        Args:
-            decided: who has decided it, and why.
-
-        Raises:
-            LockHeld: others hold locks for too long. What was removed before is recorded.
-        """
+        """Remove them; how many events each transaction has removed. See `TablePruning.apply`."""
         for end in self._ends(database):
             yield locks.transact(partial(self._drop, end=end, decided=decided))
         for name in self._undropped(database):

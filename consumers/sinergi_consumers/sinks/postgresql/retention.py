@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
     from sinergi_schemas.topics import TopicPartition
 
-RECEIPTS = "sinergi_consumer.receipt"
-"""The table of receipts, as removals name it."""
-
 _REMOVED = """
     SELECT table_name, max(before), sum(rows)::bigint, max(removed_at),
         (array_agg(database_user ORDER BY id DESC))[1]
-    FROM sinergi_consumer.retention GROUP BY table_name
+    FROM sinergi_consumer.retention WHERE %(until)s::timestamptz IS NULL OR removed_at <= %(until)s
+    GROUP BY table_name ORDER BY table_name
 """
 _RECORD = """
     INSERT INTO sinergi_consumer.retention
@@ -66,13 +64,23 @@ class Removal(NamedTuple):
     largest_size: int | None = None
 
 
-def read(connection: psycopg.Connection) -> Mapping[str, Retention]:
-    """What was removed, by the table with its schema."""
-    return {name: Retention(*rest) for name, *rest in connection.execute(_REMOVED)}
+def read(connection: psycopg.Connection, until: datetime | None = None) -> Mapping[str, Retention]:
+    """What was removed, by the table with its schema.
+
+    Args:
+        until: removals of later times do not count.
+    """
+    rows = connection.execute(_REMOVED, {"until": until})
+    return {name: Retention(*rest) for name, *rest in rows}
 
 
 def of_projection(found: Mapping[str, Retention], projection: Projection) -> Retention | None:
-    """What was removed from the tables of a projection; None if nothing was."""
+    """What was removed from the tables of a projection; None if nothing was.
+
+    Only histories are pruned. What is recorded of another table explains nothing there.
+    """
+    if not projection.may_be_partitioned:
+        return None
     return found.get(f"{SCHEMA}.{projection.record.name}")
 
 

@@ -91,14 +91,7 @@ class StatementPruning:
     def apply(
         self, database: Database, locks: LockAttempts, decided: tuple[str, str]
     ) -> Iterator[int]:
-        """Remove them, a transaction at a time; how many rows each has removed.
-
-        Args:
-            decided: who has decided it, and why.
-
-        Raises:
-            LockHeld: others hold locks for too long. What was removed before is recorded.
-        """
+        """Remove them; how many rows each transaction has removed. See `TablePruning.apply`."""
         with database.reading() as connection:
             places = self._places(connection)
         for tp in places:
@@ -148,10 +141,10 @@ class StatementPruning:
 
 def of_checkpoints(before: datetime) -> StatementPruning:
     """Removes checkpoints that were seen before a time."""
-    return StatementPruning("sinergi_consumer.checkpoint", "seen_at < %(before)s", before)
+    return StatementPruning(stored_statements.CHECKPOINTS, "seen_at < %(before)s", before)
 
 
 def of_receipts(before: datetime) -> StatementPruning:
     """Removes published receipts that were signed before a time."""
     is_old = "signed_at < %(before)s AND published_at IS NOT NULL"
-    return StatementPruning(retention.RECEIPTS, is_old, before)
+    return StatementPruning(stored_statements.RECEIPTS, is_old, before)

@@ -38,7 +38,12 @@ _PLACES = """
             AND t.partition = place.partition AND {condition} ORDER BY size DESC LIMIT 1
     ) AS newest
 """
-_CHECKPOINT, _RECEIPT = "sinergi_consumer.checkpoint", "sinergi_consumer.receipt"
+
+CHECKPOINTS = "sinergi_consumer.checkpoint"
+"""The table of verified checkpoints, with its schema."""
+
+RECEIPTS = "sinergi_consumer.receipt"
+"""The table of receipts, with its schema."""
 
 
 class StoredCheckpoint(NamedTuple):
@@ -114,13 +119,13 @@ def largest_checkpoints(
     """The largest checkpoint of each topic-partition; its topic may be none."""
     return {
         TopicPartition(topic, number): StoredCheckpoint(size, bytes(root), note)
-        for topic, number, size, root, note in newest(connection, _CHECKPOINT, "size, root, note")
+        for topic, number, size, root, note in newest(connection, CHECKPOINTS, "size, root, note")
     }
 
 
 def largest_published(connection: psycopg.Connection) -> Mapping[TopicPartition, int]:
     """The size in the largest receipt of each topic-partition that this database has published."""
-    rows = newest(connection, _RECEIPT, "size", "published_at IS NOT NULL")
+    rows = newest(connection, RECEIPTS, "size", "published_at IS NOT NULL")
     return {TopicPartition(topic, number): size for topic, number, size in rows}
 
 
@@ -147,6 +152,6 @@ def receipt_signers(connection: psycopg.Connection) -> list[str]:
     Raises:
         NoteMalformed: the stored receipt is no note.
     """
-    last = max(newest(connection, _RECEIPT, "signed_at, note"), key=itemgetter(2), default=None)
+    last = max(newest(connection, RECEIPTS, "signed_at, note"), key=itemgetter(2), default=None)
     names = [each.name.split("/") for each in parse_note(last[3]).signatures] if last else []
     return ["/".join(each[1:]) for each in names if len(each) == len(("bus", "agency", "database"))]
