@@ -138,7 +138,9 @@ def test_a_password_or_a_key_that_others_may_read_is_refused(tmp_path: Path, mod
     secret = tmp_path / "secret"
     secret.write_text("hush\n")
     flags = {"kafka.security": "SASL_SSL", "kafka.username": "u", "kafka.bootstrap": "h:1"}
-    given_key = {"kafka.security": "SSL", "kafka.private_key_file": str(secret)}
+    own_login = {"private_key_file": secret, "certificate_file": secret}
+    given_key = {f"kafka.{name}": str(path) for name, path in own_login.items()}
+    given_key |= {"kafka.security": "SSL"}
     for options in (flags | {"kafka.password_file": str(secret)}, flags | given_key):
         secret.chmod(mode)
         with pytest.raises(SettingsRefused, match=rf"read or write {secret}; .*`chmod 6"):

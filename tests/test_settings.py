@@ -399,6 +399,23 @@ def test_a_file_for_the_client_that_is_missing_is_named_with_its_setting(
         load(None, flags, {}).connection()
 
 
+@pytest.mark.parametrize("table", ["kafka", "consumer.kafka"])
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("certificate_file", "private_key_file"), ("private_key_file", "certificate_file")],
+)
+def test_half_of_a_login_by_certificate_is_refused(
+    tmp_path: Path, table: str, name: str, other: str
+) -> None:
+    flags = {"kafka.bootstrap": "h:1", "kafka.security": "SSL", "agency": "lapas"}
+    flags[f"{table}.{name}"] = secret(tmp_path, "one")
+    expected = rf"{table}\.{name}: is set without {other}, .* write {other} under \[{table}\] too"
+    with pytest.raises(SettingsRefused, match=expected):
+        load(None, flags, {}).connection(BusRole.CONSUMER)
+    flags[f"consumer.kafka.{other}"] = secret(tmp_path, "two")
+    assert load(None, flags, {}).connection(BusRole.CONSUMER).bootstrap
+
+
 def test_an_empty_password_file_is_named(file: Path) -> None:
     empty = file.parent / "empty"
     empty.touch(0o600)

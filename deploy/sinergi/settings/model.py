@@ -89,8 +89,9 @@ class KafkaSettings(LoginSettings):
             passwords: those that were read before, by their files, which may be pipes.
 
         Raises:
-            SettingsRefused: a user without a password; or a file with a password or a key that
-                cannot be read, or that others may read; or a path that is not UTF-8.
+            SettingsRefused: a user without a password; or a certificate without its key, or a key
+                without its certificate; or a file with a password or a key that cannot be read, or
+                that others may read; or a path that is not UTF-8.
         """
         found = {"security.protocol": self.security.lower()}
         if self.security.startswith("SASL"):
@@ -108,7 +109,9 @@ class KafkaSettings(LoginSettings):
             "ssl.certificate.location": self._file("certificate_file", own),
             "ssl.key.location": (key, private_key),
         }
-        return found | {name: _for_client(key, path) for name, (key, path) in files.items() if path}
+        found |= {name: _for_client(key, path) for name, (key, path) in files.items() if path}
+        self._check_pair(own)
+        return found
 
     def tables(self, own: RoleLogin) -> dict[str, str]:
         """The table of each setting of a login that a role has of its own, by its name."""
@@ -124,6 +127,20 @@ class KafkaSettings(LoginSettings):
             return f"{own.table}.{name}", of_role
         shared: Path | None = getattr(self, name)
         return f"kafka.{name}", shared
+
+    def _check_pair(self, own: RoleLogin) -> None:
+        """Refuse half of a login by certificate: librdkafka would log in without one.
+
+        Raises:
+            SettingsRefused: only one of certificate and key is set.
+        """
+        names = ("certificate_file", "private_key_file")
+        given = [key for key, path in (self._file(each, own) for each in names) if path]
+        if len(given) == 1:
+            table, _, name = given[0].rpartition(".")
+            (other,) = {*names} - {name}
+            what = f"is set without {other}, and a login by certificate needs both"
+            raise refused(f"{given[0]}: {what}; write {other} under [{table}] too")
 
     def _password(self, key: str, path: Path | None, passwords: dict[Path, str]) -> str:
         if path is None:
