@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,8 @@ from sinergi_consumers.audit import statement_reading
 from sinergi_schemas import errors
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import cluster_id, describe, ends, open_admin
+from sinergi_schemas.kafka.consumer import open_consumer
+from sinergi_schemas.kafka.producer import open_producer
 from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.kafka.scan import PartitionScan, open_scan
 from sinergi_schemas.timeouts import KafkaTimeouts, RelayTimeouts, Timeouts
@@ -182,6 +185,21 @@ def test_an_authority_that_cannot_be_read_names_the_setting(
     options = {"security.protocol": "ssl", "ssl.ca.location": str(file)}
     with pytest.raises(errors.KafkaSettingsRefused, match=r"Mend ca_file under \[kafka\]"):
         open_admin(Connection("127.0.0.1:1", options))
+
+
+@pytest.mark.parametrize(
+    "open_client", [open_admin, open_producer, partial(open_consumer, group="g")]
+)
+def test_a_key_that_does_not_fit_its_certificate_names_the_table_of_its_role(
+    tmp_path: Path, broker: Secured, open_client: Callable[[Connection], object]
+) -> None:
+    one, other = (broker.authority.write_client(tmp_path, each) for each in ("one", "other"))
+    options = {"security.protocol": "ssl", "ssl.certificate.location": one["certificate_file"]}
+    options |= {"ssl.key.location": other["private_key_file"]}
+    own = Connection(broker.mutual, options, tables={"private_key_file": "consumer.kafka"})
+    where = r"Mend private_key_file under \[consumer\.kafka\]"
+    with pytest.raises(errors.KafkaSettingsRefused, match=where):
+        open_client(own)
 
 
 def test_a_port_where_no_kafka_answers_names_bootstrap(services: Any) -> None:

@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tomli_w
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 from structlog.testing import capture_logs
 
 from sinergi.settings.initialise import PlannedFiles, WrittenFiles, write_first_files
@@ -414,6 +420,19 @@ def test_half_of_a_login_by_certificate_is_refused(
         load(None, flags, {}).connection(BusRole.CONSUMER)
     flags[f"consumer.kafka.{other}"] = secret(tmp_path, "two")
     assert load(None, flags, {}).connection(BusRole.CONSUMER).bootstrap
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_a_private_key_that_is_encrypted_is_refused(tmp_path: Path, form: PrivateFormat) -> None:
+    key = tmp_path / "own.key"
+    key.touch(0o600)
+    made = ec.generate_private_key(ec.SECP256R1())
+    key.write_bytes(made.private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"hush")))
+    flags = {"kafka.bootstrap": "h:1", "kafka.security": "SSL"}
+    flags |= {"kafka.private_key_file": str(key), "kafka.certificate_file": str(key)}
+    expected = r"kafka\.private_key_file: .* is encrypted, .*`openssl pkey -in .* decrypts it"
+    with pytest.raises(SettingsRefused, match=expected):
+        load(None, flags, {}).connection()
 
 
 def test_an_empty_password_file_is_named(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +32,9 @@ PREFIX = "SINERGI_"
 
 _MOST_BYTES = 64 * 1024  # of a file with a password or a key
 
+
+# A private key in PKCS #8, and in the older form of OpenSSL.
+_ENCRYPTED = re.compile(rb"^(-----BEGIN ENCRYPTED |Proc-Type: 4,ENCRYPTED)", re.MULTILINE)
 
 _MONTHS = Field(default=None, ge=1, le=1_200, description="a count of months, as 60")
 
@@ -90,8 +94,8 @@ class KafkaSettings(LoginSettings):
 
         Raises:
             SettingsRefused: a user without a password; or a certificate without its key, or a key
-                without its certificate; or a file with a password or a key that cannot be read, or
-                that others may read; or a path that is not UTF-8.
+                without its certificate; or a key that is encrypted; or a file with a password or a
+                key that cannot be read, or that others may read; or a path that is not UTF-8.
         """
         found = {"security.protocol": self.security.lower()}
         if self.security.startswith("SASL"):
@@ -103,7 +107,12 @@ class KafkaSettings(LoginSettings):
             }
         key, private_key = self._file("private_key_file", own)
         if private_key is not None:
-            _secret(key, private_key, "key", input_file.read_regular)
+            content = _secret(key, private_key, "key", input_file.read_regular)
+            if _ENCRYPTED.search(content):
+                what = f"{private_key} is encrypted, and no setting holds its password"
+                raise refused(
+                    f"{key}: {what}; `openssl pkey -in {private_key} -out FILE` decrypts it"
+                )
         files = {
             "ssl.ca.location": ("kafka.ca_file", self.ca_file),
             "ssl.certificate.location": self._file("certificate_file", own),

@@ -58,12 +58,16 @@ class BrokerTooOld(Refused):
 
 
 class KafkaSettingsRefused(Refused):
-    """The Kafka client does not accept its settings ({reported}). Mend {setting} under [kafka] in
+    """The Kafka client does not accept its settings ({reported}). Mend {setting} under {where} in
     sinergi.toml.
+
+    Attributes:
+        where: the table, or the tables, in which the setting stands.
     """
 
     reported: str
     setting: str
+    where: str = "[kafka]"
 
 
 class BrokerAway(ServiceAway):

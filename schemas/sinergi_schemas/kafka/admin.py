@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM, from_posix_time
 from sinergi_schemas.kafka.conversion import from_client, to_client
-from sinergi_schemas.kafka.faults import translated, translating
+from sinergi_schemas.kafka.faults import opening, translated
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def open_admin(connection: Connection) -> Admin:
     Raises:
         KafkaSettingsRefused: librdkafka does not take the connection's options.
     """
-    with translating():
+    with opening(connection):
         return Admin(connection)
 
 

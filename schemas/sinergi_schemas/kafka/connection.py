@@ -113,6 +113,9 @@ class Connection:
         """An error of a call; where it got no answer, the cause that the clients reported."""
         if isinstance(found, errors.LoginRefused):
             return self._origin.refused(found.setting, found.what, found.reported)
+        if isinstance(found, errors.KafkaSettingsRefused):
+            where = self._origin.where(found.setting)
+            return errors.KafkaSettingsRefused(found.reported, found.setting, where)
         if isinstance(found, errors.BrokersChanging):
             return self.client_errors.refusal() or found
         if isinstance(found, errors.BrokerAway) and not isinstance(found, errors.TopicNotKnown):

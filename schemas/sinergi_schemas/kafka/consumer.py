@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from sinergi_schemas import errors, message
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
-from sinergi_schemas.kafka.faults import translate, translated, translating
+from sinergi_schemas.kafka.faults import opening, translate, translated
 from sinergi_schemas.kafka.unreadable import UnreadableBatches, is_unreadable
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def open_consumer(
     callbacks = {"on_commit": on_commit} if on_commit else {}
     settings = {**connection.settings(), **_SETTINGS, **membership, **callbacks}
     kind = UngroupedConsumer if group is None else ReadingConsumer
-    with translating():
+    with opening(connection):
         return kind(connection, settings)
 
 

@@ -56,10 +56,17 @@ class LoginOrigin:
         """
         if setting == _CERTIFICATE and not self.has_certificate:
             what = "the broker requires a client certificate, and none is set"
+        return errors.LoginRefused(setting, what, reported, self.where(setting))
+
+    def where(self, setting: str) -> str:
+        """The table, or the tables, in which settings stand.
+
+        Args:
+            setting: the names of the settings.
+        """
         names = (each.strip(",") for each in setting.split() if each not in ("or", "and"))
         tables = dict.fromkeys(self.tables.get(each, "kafka") for each in names)
-        where = " or ".join(f"[{each}]" for each in tables)
-        return errors.LoginRefused(setting, what, reported, where)
+        return " or ".join(f"[{each}]" for each in tables)
 
 
 _CERTIFICATE = "certificate_file and private_key_file"

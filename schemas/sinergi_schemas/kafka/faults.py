@@ -14,6 +14,8 @@ from sinergi_schemas.kafka.diagnosis import diagnose, plain, setting_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sinergi_schemas.kafka.connection import Connection
+
 _UNKNOWN = Attempt("User:<unknown>", "<unknown>")
 
 _LOGIN_REFUSED = frozenset(
@@ -186,6 +188,19 @@ def translating(attempt: Attempt = _UNKNOWN) -> Iterator[None]:
         yield
     except KafkaException as why:
         raise translated(why, attempt) from None
+
+
+@contextmanager
+def opening(connection: Connection) -> Iterator[None]:
+    """Raise our error in place of an exception of a client that the block opens.
+
+    Raises:
+        KafkaSettingsRefused: librdkafka does not take the connection's options.
+    """
+    try:
+        yield
+    except KafkaException as why:
+        raise connection.cause(translated(why)) from None
 
 
 def raise_for(error: KafkaError | None, attempt: Attempt = _UNKNOWN) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from sinergi_schemas import errors
-from sinergi_schemas.kafka.faults import translate, translated, translating
+from sinergi_schemas.kafka.faults import opening, translate, translated
 from sinergi_schemas.limits import MOST_DATUM_BYTES
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def open_producer(
     settings = {**connection.settings(), **_SETTINGS, "enable.gapless.guarantee": gapless}
     if undelivered:
         settings |= {"on_delivery": undelivered, "delivery.report.only.error": True}
-    with translating():
+    with opening(connection):
         return Producer(settings)
 
 
