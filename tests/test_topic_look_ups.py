@@ -9,7 +9,13 @@ from confluent_kafka.admin import NewTopic
 
 from sinergi_consumers.materialise.topic_look_ups import TopicLookUps
 from sinergi_consumers.reading.position import TopicIncarnation
-from sinergi_schemas.errors import BrokerAway, PartitionsDiffer, TopicMissing
+from sinergi_schemas.errors import (
+    BrokerAway,
+    LoginRefused,
+    PartitionsDiffer,
+    SinergiError,
+    TopicMissing,
+)
 from sinergi_schemas.kafka import Connection
 from sinergi_schemas.kafka.admin import cluster_id, open_admin, topic_id
 from sinergi_schemas.timeouts import KafkaTimeouts
@@ -17,6 +23,8 @@ from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sinergi_schemas.kafka.admin import Admin
 
 
 def test_each_topic_has_its_own_answer(kafka: str, topic_name: Callable[[], str]) -> None:
@@ -42,3 +50,19 @@ def test_brokers_that_do_not_answer_are_away_for_all_topics() -> None:
     look_ups = TopicLookUps(Connection("127.0.0.1:1", timeouts=timeouts), {"t": 1})
     with pytest.raises(BrokerAway):
         look_ups.look_at([TopicPartition("t", 0)])
+
+
+@pytest.mark.parametrize("why", [BrokerAway("x"), LoginRefused("ca_file", "x", "x")])
+def test_a_client_that_got_no_answer_is_asked_nothing_more(why: SinergiError) -> None:
+    """The client library aborts the process when the answer of a group comes after all."""
+    look_ups = TopicLookUps(Connection("127.0.0.1:1"), {})
+    asked: list[Admin] = []
+
+    def question(admin: Admin) -> None:
+        asked.append(admin)
+        raise why
+
+    for _ in range(2):
+        with pytest.raises(type(why)):
+            look_ups.ask(question)
+    assert asked[0] is not asked[1]

@@ -55,12 +55,15 @@ class TopicLookUps:
     def ask(self, question: Callable[[Admin], T]) -> T:
         """What the admin client answers; a client that gets no answer is replaced.
 
+        librdkafka 2.16 aborts the process if a question about a group has timed out, and the same
+        client reaches the coordinator later (librdkafka issue 4605).
+
         Raises:
             Unavailable: the brokers are away, or this client does not reach them.
         """
         try:
             return question(self._admin)
-        except errors.ServiceAway:
+        except (errors.ServiceAway, errors.LoginRefused):
             self._admin = open_admin(self._connection)
             raise
 
