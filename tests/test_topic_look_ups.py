@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import pytest
 from confluent_kafka.admin import NewTopic
@@ -17,7 +20,15 @@ from sinergi_schemas.errors import (
     TopicMissing,
 )
 from sinergi_schemas.kafka import Connection
-from sinergi_schemas.kafka.admin import cluster_id, open_admin, topic_id
+from sinergi_schemas.kafka.admin import (
+    bounds,
+    cluster_id,
+    describe,
+    describe_each,
+    open_admin,
+    topic_id,
+)
+from sinergi_schemas.kafka.groups import members
 from sinergi_schemas.timeouts import KafkaTimeouts
 from sinergi_schemas.topics import TopicPartition
 
@@ -50,6 +61,30 @@ def test_brokers_that_do_not_answer_are_away_for_all_topics() -> None:
     look_ups = TopicLookUps(Connection("127.0.0.1:1", timeouts=timeouts), {"t": 1})
     with pytest.raises(BrokerAway):
         look_ups.look_at([TopicPartition("t", 0)])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        cluster_id,
+        lambda admin: members(admin, "g"),
+        lambda admin: describe(admin, ["t"]),
+        lambda admin: describe_each(admin, ["t"]),
+        lambda admin: bounds(admin, [TopicPartition("t", 0)]),
+    ],
+)
+def test_a_client_that_got_no_answer_ends_at_once_and_with_it_its_question(
+    question: Callable[[Admin], object],
+) -> None:
+    look_ups = TopicLookUps(Connection("127.0.0.1:1", timeouts=KafkaTimeouts(answer=0.2)), {})
+    client = ref(look_ups._admin)
+    gc.disable()
+    try:
+        with suppress(BrokerAway):
+            look_ups.ask(question)
+        assert client() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("why", [BrokerAway("x"), LoginRefused("ca_file", "x", "x")])

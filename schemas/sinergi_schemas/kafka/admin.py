@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -72,11 +73,21 @@ class Admin(AdminClient):
         """What an exception of this client means, with what its error callback has reported."""
         self.poll(0)
         found = translated(why, attempt or self.connection.attempt("Describe"))
-        if isinstance(found, errors.BrokerAway) and _NO_CONTROLLER in found.reported:
-            with suppress(KafkaException):  # no broker at all answers
-                self.list_topics(timeout=_REFUSED_SECONDS)
-                return errors.ControllerAway(found.reported)
+        no_controller = isinstance(found, errors.BrokerAway) and _NO_CONTROLLER in found.reported
+        if no_controller and self._has_broker():
+            return errors.ControllerAway(found.reported)
         return self.connection.cause(found)
+
+    def _has_broker(self) -> bool:
+        """Whether any broker answers.
+
+        Another thread asks: where confluent_kafka 2.16 raises an exception while another one is
+        handled, it never releases that one, which leads back to this client.
+        """
+        with ThreadPoolExecutor(1) as thread, suppress(KafkaException):
+            thread.submit(self.list_topics, timeout=_REFUSED_SECONDS).result()
+            return True
+        return False
 
     def wait_for(self, future: Future[T]) -> T:
         """Wait for the result of a call of this client.
@@ -104,6 +115,11 @@ class Admin(AdminClient):
             elif now - refused_since > _REFUSED_SECONDS:
                 # Only now, since another broker of the cluster might have let us in.
                 raise self.connection.client_errors.refusal() or errors.BrokerAway("no answer")
+        failure = future.exception()
+        if isinstance(failure, KafkaException):
+            # The future would raise its own exception, whose traceback leads back to the future and
+            # to this client: neither would end before a garbage collection.
+            raise KafkaException(*failure.args)
         return future.result()
 
 
@@ -189,14 +205,16 @@ def describe_each(
         try:
             found[name] = _if_present(admin, name, future, "Read") or errors.TopicMissing(name)
         except errors.SinergiError as why:
-            found[name] = why
+            why.__context__ = None
+            found[name] = why.with_traceback(None)  # its frames would keep the client
     unanswered = [
         each
         for each in found.values()
         if isinstance(each, errors.ServiceAway) and not isinstance(each, errors.TopicMissing)
     ]
     if unanswered and len(unanswered) == len(found):
-        raise unanswered[0]
+        found.clear()  # what is raised leads to this frame
+        raise unanswered.pop()
     return found
 
 
