@@ -48,7 +48,7 @@ STATUSES = {
     ExitStatus.SUCCESS: "done, or so it is",
     ExitStatus.NEGATIVE: "it is not so: something is disproved, refused, halted or left to do",
     ExitStatus.ERROR: "it could not be done or checked; one clear line on standard error says why",
-    ExitStatus.STOPPED: "stopped by Ctrl-C or SIGTERM",
+    ExitStatus.STOPPED: "stopped by Ctrl-C, SIGTERM or SIGHUP",
     ExitStatus.OUTPUT_CLOSED: "whoever read the output has closed it, as `head` does",
 }
 

@@ -35,11 +35,26 @@ def started(how: str) -> subprocess.Popen[str]:
     return program
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_one_signal_lets_the_work_in_hand_be_finished(number: signal.Signals) -> None:
     with started("once") as program:
         program.send_signal(number)
         assert program.communicate(timeout=PATIENCE_SECONDS)[0].endswith("in order\n")
+    assert program.returncode == 0
+
+
+def test_a_process_under_nohup_goes_on_when_its_terminal_is_closed() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        program = started("once")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with program:
+        program.send_signal(signal.SIGHUP)
+        program.send_signal(signal.SIGTERM)
+        out, _ = program.communicate(timeout=PATIENCE_SECONDS)
+    assert "signal=SIGTERM" in out
+    assert out.endswith("in order\n")
     assert program.returncode == 0
 
 
@@ -100,7 +115,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_command_is_stopped_by_a_signal_that_comes_during_garbage_collection(
     number: signal.Signals,
 ) -> None:

@@ -15,5 +15,5 @@ class ExitStatus(IntEnum):
     SUCCESS = 0  # done, or so it is
     NEGATIVE = 1  # it is not so: something is disproved, refused, halted or left to do
     ERROR = 2  # it could not be done, checked or written
-    STOPPED = 130  # by SIGINT or SIGTERM; a shell shows 128 + SIGINT
+    STOPPED = 130  # by SIGINT, SIGTERM or SIGHUP; a shell shows 128 + SIGINT
     OUTPUT_CLOSED = 141  # a shell shows 128 + SIGPIPE for a program that the signal ends

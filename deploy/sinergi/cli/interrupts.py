@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM of a command, also where Python would lose them.
+"""Ctrl-C, SIGTERM and SIGHUP of a command, also where Python would lose them.
 
 Python raises KeyboardInterrupt in whatever the main thread does. That may be a callback of garbage
 collection: a finalizer, or a weak reference, as the import system has one for each module that it
@@ -21,9 +21,11 @@ _AGAIN_SECONDS = 0.01
 
 @contextmanager
 def raising_interrupts() -> Iterator[None]:
-    """Have both signals raise KeyboardInterrupt within the block, again where it was lost."""
-    # By default SIGTERM ends Python at once, and unfinished files stay.
+    """Have these signals raise KeyboardInterrupt within the block, again where it was lost."""
+    # By default these end Python at once, and unfinished files stay.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     reporting, sys.unraisablehook = sys.unraisablehook, _raise_again
     try:
