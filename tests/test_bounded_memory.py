@@ -29,7 +29,7 @@ from sinergi_schemas.avro_types.datum import MalformedDatum
 from sinergi_schemas.avro_types.quick_datum import quick_reader
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.events.common import RelatedRecord
-from sinergi_schemas.kafka.consumer import message_bytes
+from sinergi_schemas.kafka.parts import message_bytes
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.limits import (
     BYTES_OF_ITEM,

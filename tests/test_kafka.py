@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import json
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 from structlog.testing import capture_logs
 
@@ -230,6 +231,38 @@ def test_a_group_is_never_given_an_offset_that_nobody_chose(
     error = found[0].error()
     assert error is not None
     assert error.code() == KafkaError._AUTO_OFFSET_RESET
+
+
+def test_a_reader_of_many_topic_partitions_fetches_less_often_than_messages_arrive(
+    kafka: str, topic: str
+) -> None:
+    """A fetch costs the broker some time for each of them; see docs/capacity.md."""
+    few, many = (_fetches_for_lone_messages(kafka, topic, each) for each in (1, 1_000))
+    assert many < few / 2
+
+
+def _fetches_for_lone_messages(kafka: str, topic: str, partitions: int) -> int:
+    """How often a member of a group fetches while messages arrive one after another."""
+    counts = [0]
+
+    def observe(statistics: str) -> None:
+        brokers = json.loads(statistics)["brokers"].values()
+        counts.append(sum(each["req"].get("Fetch", 0) for each in brokers))
+
+    options: dict[str, Any] = {"statistics.interval.ms": 10, "stats_cb": observe}
+    connection = Connection(kafka, options)
+    consumer = open_consumer(connection, f"fetching-{partitions}-{topic}", partitions)
+    consumer.assign([TopicPartition(topic, 0, OFFSET_END)])
+    producer = open_producer(Connection(kafka))
+    messages, before = 0, -1
+    while messages < 100:
+        producer.produce(topic, b"lone", partition=0)
+        assert producer.flush(PATIENCE_SECONDS) == 0
+        found = [each for each in consumer.consume(100, 0.002) if each.error() is None]
+        before = counts[-1] if found and before < 0 else before
+        messages += len(found)
+    consumer.close()
+    return counts[-1] - before
 
 
 def test_a_coordinator_that_still_starts_is_no_warning() -> None:

@@ -20,7 +20,7 @@ from memory_use import measured, peak
 from raw_produce import Record, produce_batch
 from sinergi_consumers.testing.tape import TapeMessage
 from sinergi_schemas import message, topics
-from sinergi_schemas.kafka.consumer import MOST_AT_ONCE, consume_parts
+from sinergi_schemas.kafka.parts import MOST_AT_ONCE, consume_parts
 from sinergi_schemas.kafka.scan import open_scan
 from sinergi_schemas.limits import MOST_BATCH_BYTES
 from sinergi_schemas.topics import TopicPartition

@@ -23,8 +23,8 @@ from sinergi_consumers.audit.replay import Replay, ReplayCounts
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_consumers.testing.tape import Tape
 from sinergi_schemas import errors, message
-from sinergi_schemas.kafka.consumer import MOST_AT_ONCE
 from sinergi_schemas.kafka.parsed_block import ParsedBlock
+from sinergi_schemas.kafka.parts import MOST_AT_ONCE
 from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.kafka.read_ahead import ReadAhead, usable_processes
 from sinergi_schemas.kafka.scan import PartitionScan

@@ -27,9 +27,10 @@ from sinergi_consumers.materialise.group_errors import GroupErrors
 from sinergi_consumers.materialise.own_partitions import OwnPartitions
 from sinergi_consumers.materialise.topic_look_ups import TopicLookUps
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.consumer import consume_parts, open_consumer
+from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
 from sinergi_schemas.kafka.faults import translating
+from sinergi_schemas.kafka.parts import consume_parts
 from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
@@ -241,7 +242,8 @@ class Assignment:
         self._consumer.close()
 
     def _open(self) -> ReadingConsumer:
-        return open_consumer(self._connection, self._group, on_commit=self._on_commit)
+        partitions = sum(self._counts.values())
+        return open_consumer(self._connection, self._group, partitions, self._on_commit)
 
     def _replace_broken_client(self) -> None:
         """Replace a client that an error has ended, or that was found not to work."""

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
-from sinergi_schemas import errors, message
-from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas import errors
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
 from sinergi_schemas.kafka.faults import opening, translate, translated
 from sinergi_schemas.kafka.unreadable import UnreadableBatches, is_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable
 
     from confluent_kafka import Message
 
-    from sinergi_schemas.clock import Clock
     from sinergi_schemas.kafka.connection import Attempt, Connection
     from sinergi_schemas.kafka.unreadable import Unreadable
     from sinergi_schemas.topics import TopicPartition
@@ -70,21 +67,18 @@ _WITHOUT_GROUP = {
     "reconnect.backoff.ms": 20,
 }
 
+# A fetch names each topic-partition that is read, and takes the broker some 20 microseconds for
+# each, whether it has new messages or not. Without these settings every lone message ends a fetch.
+# An answer holds at most 8 KiB of a topic-partition (above), so that one with a backlog fills it.
+_MANY_PARTITIONS = 64
+_FEWER_FETCHES = {"fetch.min.bytes": 8 * 1024, "fetch.wait.max.ms": 300}
+
 # Where compaction has removed the messages of a batch, an answer may hold none. After 18 of them
 # librdkafka reports each further one of that partition so, for as long as the client lives: it has
 # doubled `fetch.message.max.bytes` as far as it can. It goes on after the batch. No message is too
 # large, since brokers send the first batch of an answer whole.
 _EMPTY_ANSWER = KafkaError.MSG_SIZE_TOO_LARGE
 
-_UNKNOWN_BYTES = 4 * 1024 * 1024
-MOST_AT_ONCE = 4
-_LARGE_BYTES = 32 * 1024
-# How long a part after the first is waited for. Where the messages before it cannot go on yet, or
-# where many show that there is a backlog, it is as long as the next fetch may take: a batch of
-# several fetches costs little more than a batch of one. Else it is short, since they are held back.
-_NEXT_SECONDS, _NEXT_FETCH_SECONDS, _MANY = 0.002, 0.02, 1_000
-_MOST_SECONDS = 0.5
-_HEADER_BYTES, _FEW_HEADERS = 150, 16
 _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 _ABSENT = frozenset(
     {
@@ -274,17 +268,23 @@ class UngroupedConsumer(ReadingConsumer):
 
 
 def open_consumer(
-    connection: Connection, group: str | None, on_commit: OnCommit | None = None
+    connection: Connection,
+    group: str | None,
+    partitions: int = 1,
+    on_commit: OnCommit | None = None,
 ) -> ReadingConsumer:
     """A consumer in a group, or one that is outside of every group and assigns its own partitions.
 
     Args:
+        partitions: how many topic-partitions the group has. Where they are many, a lone message is
+            fetched up to 0.3 s later, so that the work of the brokers does not grow with both the
+            number of messages and that of topic-partitions.
         on_commit: called within a poll with the result of each asynchronous commit.
 
     Raises:
         KafkaSettingsRefused: librdkafka does not take the connection's options.
     """
-    membership = _WITHOUT_GROUP if group is None else _membership(connection, group)
+    membership = _WITHOUT_GROUP if group is None else _membership(connection, group, partitions)
     callbacks = {"on_commit": on_commit} if on_commit else {}
     settings = {**connection.settings(), **_SETTINGS, **membership, **callbacks}
     kind = UngroupedConsumer if group is None else ReadingConsumer
@@ -298,7 +298,7 @@ def _open_probe(connection: Connection) -> Consumer:
     return Consumer({**settings, "enable.partition.eof": True, "fetch.error.backoff.ms": 10})
 
 
-def _membership(connection: Connection, group: str) -> dict[str, Any]:
+def _membership(connection: Connection, group: str, partitions: int) -> dict[str, Any]:
     """The settings of a member; the newer protocol refuses a strategy of assignment."""
     found: dict[str, Any] = {
         "group.id": group,
@@ -310,77 +310,6 @@ def _membership(connection: Connection, group: str) -> dict[str, Any]:
     }
     if connection.group_protocol == "classic":
         found["partition.assignment.strategy"] = "cooperative-sticky"
+    if partitions >= _MANY_PARTITIONS:
+        found |= _FEWER_FETCHES
     return found
-
-
-class PartLimit:
-    """How many messages to take at once: one, and more where the last ones were small.
-
-    confluent_kafka makes objects of all headers of the messages that are taken at once, before it
-    returns. A message may have 100,000, which are 7 MB in C and 18 MB in Python, and 900 bytes in
-    a batch. So it is never many, however small the last ones were.
-
-    Attributes:
-        messages: how many to take.
-    """
-
-    def __init__(self) -> None:
-        self.messages = 1
-
-    def weigh(self, part: Sequence[Message]) -> int:
-        """The bytes of the messages that were taken. It also drops what no reader uses of them."""
-        size = sum(map(message_bytes, part))
-        self.messages = 1 if size > len(part) * _LARGE_BYTES else MOST_AT_ONCE
-        return size
-
-
-def consume_parts(
-    consumer: Consumer,
-    seconds: float,
-    clock: Clock = SYSTEM,
-    has_time: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[list[Message], int]]:
-    """The messages that have arrived, in small parts, each with its bytes; the last may be empty.
-
-    It ends also while messages go on arriving: with a part that had to be waited for, or after half
-    a second. Otherwise messages that arrive steadily would be held back until some thousands are
-    there. Drop a part before the next one is taken: each message may have a megabyte.
-
-    Args:
-        seconds: how long to wait where there is none.
-        has_time: whether nobody can do anything yet with what has arrived.
-    """
-    limit, is_more, messages, patience = PartLimit(), True, 0, seconds
-    end = clock.monotonic() + _MOST_SECONDS
-    while is_more:
-        wanted = limit.messages
-        part = consumer.consume(wanted, patience)
-        size = limit.weigh(part)
-        is_more = len(part) == wanted and clock.monotonic() < end
-        messages += len(part)
-        is_patient = messages >= _MANY or has_time()
-        patience = min(seconds, _NEXT_FETCH_SECONDS if is_patient else _NEXT_SECONDS)
-        yield part, size
-        del part
-
-
-def message_bytes(each: Message) -> int:
-    """The bytes of a message: value, key and headers, each of which may be the large part.
-
-    A header takes three bytes in a batch, and more than a hundred as an object. Headers beyond the
-    sixteenth, which no Sinergi message has, count as objects.
-    """
-    if each.error() is not None:
-        return 0
-    try:
-        headers = message.headers(each)
-    except ValueError:
-        return _UNKNOWN_BYTES
-    size = len(each.value() or b"") + len(each.key() or b"")
-    # It runs for every message, and a loop in Python takes three times as long.
-    try:
-        contents: Iterable[Any] = chain.from_iterable(headers)
-        size += sum(map(len, contents))
-    except TypeError:  # a header without a value
-        size += sum(len(name) + len(value or b"") for name, value in headers)
-    return size + _HEADER_BYTES * max(0, len(headers) - _FEW_HEADERS)

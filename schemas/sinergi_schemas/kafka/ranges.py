@@ -13,9 +13,10 @@ from confluent_kafka import KafkaError, KafkaException
 
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.kafka.consumer import PartLimit, open_consumer
+from sinergi_schemas.kafka.consumer import open_consumer
 from sinergi_schemas.kafka.conversion import from_client, of_message, to_client
 from sinergi_schemas.kafka.faults import translate, translated
+from sinergi_schemas.kafka.parts import PartLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

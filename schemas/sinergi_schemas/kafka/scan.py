@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from sinergi_schemas.kafka.consumer import MOST_AT_ONCE
 from sinergi_schemas.kafka.leaf_search import claimed_leaf, counted_offset, find_offset
+from sinergi_schemas.kafka.parts import MOST_AT_ONCE
 from sinergi_schemas.kafka.ranges import CHUNK, RangeReader
 from sinergi_schemas.message import parsed_or_error
 
