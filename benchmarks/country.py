@@ -13,12 +13,10 @@ import sqlalchemy as sa
 import tomli_w
 from stage import BUS, DATABASE, READER, Place, Publication, seal_and_send
 
-from sinergi import migrate
 from sinergi.provision.cluster import Cluster
 from sinergi.provision.topics import wanted
 from sinergi_consumers.bus import Bus
 from sinergi_consumers.materialise.factory import MaterialiserSetup
-from sinergi_consumers.projections.projection import Projection, current
 from sinergi_consumers.reading.source import KafkaSource
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
@@ -73,18 +71,8 @@ class Country(Place):
         """The agencies that publish. Two countries have none in common."""
         return [f"lapas-{self.agencies}-{number}" for number in range(self.agencies)]
 
-    def projections(self) -> list[Projection]:
-        """The projection *current*."""
-        return [current(self.catalog.newest(self.event_type))]
-
-    def prepare_reader(self, url: str) -> str:
-        """Make the tables of the reader; its database's URL again."""
-        migrate.upgrade(url, migrate.Role.CONSUMER, self.projections())
-        return url
-
     def materialiser_setup(self, url: str, kinds: Sequence[str]) -> MaterialiserSetup:
         """What a materialiser into this database needs; each database has a group of its own."""
-        del kinds
         return MaterialiserSetup(
             Bus(KafkaSource(self.connection), self.agreements, self.catalog, READER),
             self.connection,
@@ -92,7 +80,7 @@ class Country(Place):
             url,
             str(sa.make_url(url).database),
             self.key("receipts"),
-            self.projections(),
+            self.projections(kinds),
         )
 
     def fill(self, count: int, per_checkpoint: int) -> None:

@@ -35,6 +35,8 @@ def draw(figures: Mapping[str, float]) -> None:
     )
     times = {
         "cpu_us_an_event": "processor time of an event, µs",
+        "predicted_us_an_event": "the same by the model, µs",
+        "idle_broker_cores": "cores of the broker without events",
         "claimed_again_s": "until all topics are claimed again, s",
     }
     _lines(figures, "scale", "agencies", times)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -108,12 +107,6 @@ def until(is_so: Callable[[], bool], look_seconds: float = 0.05) -> None:
         if SYSTEM.monotonic() > end:
             raise TimeoutError(f"not done after {_DEADLINE_SECONDS:.0f} s")
         patience.wait(look_seconds)
-
-
-def cpu_seconds(pid: int) -> float:
-    """The processor time that a running process has taken, of all its threads (proc(5))."""
-    after_name = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-    return sum(map(int, after_name[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _start(name: str, stage: Stage | Country, order: dict[str, Any]) -> subprocess.Popen[str]:

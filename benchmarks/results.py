@@ -97,14 +97,15 @@ def keep(figures: Iterable[Figure], about: dict[str, Any]) -> dict[str, float]:
     about = about | {"measured_at": SYSTEM.now().isoformat(timespec="seconds")}
     text = json.dumps(found | {"about": about}, indent=2, sort_keys=True)
     LATEST.write_text(text + "\n", encoding="utf-8")
-    return dict(_flat(found, ""))
+    return dict(flat(found))
 
 
-def _flat(found: dict[str, Any], above: str) -> Iterator[tuple[str, float]]:
+def flat(found: dict[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
+    """The figures of `latest.json` by their dotted names."""
     for name, value in found.items():
         if isinstance(value, dict):
             if name != "about":
-                yield from _flat(value, f"{above}{name}.")
+                yield from flat(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value
 

@@ -80,6 +80,16 @@ class Place:
         """A key that was made, by the name of its file: `receipts` or a publisher's."""
         return SigningKey.load(Path(self.folder) / f"{name}.key")
 
+    def projections(self, kinds: Iterable[str]) -> list[Projection]:
+        """The ready projections of these kinds, `current` and `history`."""
+        makers: dict[str, Callable[..., Projection]] = {"current": current, "history": history}
+        return [makers[kind](self.catalog.newest(self.event_type)) for kind in kinds]
+
+    def prepare_reader(self, url: str, kinds: Sequence[str]) -> str:
+        """Make the tables of a reader; its database's URL again."""
+        migrate.upgrade(url, migrate.Role.CONSUMER, self.projections(kinds))
+        return url
+
 
 class Publication:
     """Seals and sends rows of an outbox, as the relay does, without a database behind."""
@@ -143,16 +153,6 @@ class Stage(Place):
     def topic(self) -> Topic:
         """The publisher's topic."""
         return Topic(self.publisher, self.event_type)
-
-    def projections(self, kinds: Iterable[str]) -> list[Projection]:
-        """The ready projections of these kinds, `current` and `history`."""
-        makers: dict[str, Callable[..., Projection]] = {"current": current, "history": history}
-        return [makers[kind](self.catalog.newest(self.event_type)) for kind in kinds]
-
-    def prepare_reader(self, url: str, kinds: Sequence[str]) -> str:
-        """Make the tables of a reader; its database's URL again."""
-        migrate.upgrade(url, migrate.Role.CONSUMER, self.projections(kinds))
-        return url
 
     def materialiser_setup(self, url: str, kinds: Sequence[str]) -> MaterialiserSetup:
         """What a materialiser into this database needs; each database has a group of its own."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import race
 import sqlalchemy as sa
+from usage import Cores, Meter
 
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.topics import Topic
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from country import Country
+
+    from sinergi.local import Local
 
 KINDS = ("current",)
 SENDERS = 4
@@ -37,14 +40,14 @@ class Trickled:
 
     Attributes:
         took: seconds from the confirmation of each event to its row.
-        cores: processor time of the reader for each second.
+        cores: processor time of broker, database and reader for each second.
     """
 
     took: Sequence[float]
-    cores: float
+    cores: Cores
 
 
-def trickle(country: Country, url: str, seconds: int) -> Trickled:
+def trickle(local: Local, country: Country, url: str, seconds: int) -> Trickled:
     """Let each agency publish an event a second, spread evenly over the second."""
     with (
         race.running("sinergi", country, url=url, kinds=KINDS) as reader,
@@ -59,11 +62,11 @@ def trickle(country: Country, url: str, seconds: int) -> Trickled:
         pace.are_ready.wait()
         pace.begin()
         pace.wait_until(_WARMING_SECONDS)
-        cpu, since = race.cpu_seconds(reader), SYSTEM.monotonic()
+        meter = Meter(local, reader)
         confirmed: dict[Leaf, float] = {}
         for each in sending:
             confirmed |= each.result()
-        cores = (race.cpu_seconds(reader) - cpu) / (SYSTEM.monotonic() - since)
+        cores = meter.cores()
         seen = watching.result()
     took = [seen[leaf] - at for leaf, at in confirmed.items() if leaf[1] > _WARMING_SECONDS]
     return Trickled(took, cores)

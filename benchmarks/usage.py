@@ -1,0 +1,49 @@
+"""What running processes take of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import psutil
+
+from sinergi_schemas.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from sinergi.local import Local
+
+BROKER, DATABASE, READER = "broker", "database", "reader"
+
+Cores = Mapping[str, float]  # processor seconds a second, by who took them
+
+
+class Meter:
+    """Measures broker, database server and one reader from now on.
+
+    Args:
+        reader: the id of its process.
+    """
+
+    def __init__(self, local: Local, reader: int) -> None:
+        status = local.status()
+        pids = {BROKER: status.brokers[0].pid, DATABASE: status.postgresql.pid, READER: reader}
+        self._pids = {who: pid for who, pid in pids.items() if pid is not None}
+        self._before = self._seconds()
+        self._since = SYSTEM.monotonic()
+
+    def cores(self) -> Cores:
+        """What each has taken since the meter was made."""
+        seconds = SYSTEM.monotonic() - self._since
+        return {
+            who: (after - self._before[who]) / seconds for who, after in self._seconds().items()
+        }
+
+    def _seconds(self) -> Mapping[str, float]:
+        return {who: cpu_seconds(pid) for who, pid in self._pids.items()}
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time of a process, of its children, and of those that have ended before it."""
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    return sum(process.cpu_times()) + sum(sum(each.cpu_times()[:2]) for each in family[1:])
