@@ -254,3 +254,35 @@ def test_a_lock_that_others_hold_for_long_is_named_and_the_next_run_goes_on(
         with pytest.raises(errors.LockHeld, match=str(other.info.backend_pid)):
             prune(reader.url)
     assert prune(reader.url) == 150
+
+
+REFERENCING = """
+    CREATE TABLE public.noted AS SELECT {key} FROM sinergi.transfer_history WHERE record_id = 'OLD';
+    ALTER TABLE public.noted ADD CONSTRAINT noting FOREIGN KEY ({key})
+        REFERENCES sinergi.transfer_history ({key}){action}
+"""
+
+
+@pytest.mark.parametrize("action", ["", " ON DELETE RESTRICT"])
+def test_what_leads_to_older_events_from_outside_is_named_and_they_stay(
+    reader: Reader, action: str
+) -> None:
+    worker = reader.worker(next(_numbers))
+    worker.store(worker.work([event("OLD", OLD), event("NEW", NEW)]))
+    keys = ask(
+        reader.url,
+        "SELECT string_agg(attname, ', ') FROM pg_index JOIN pg_attribute ON attrelid = indrelid"
+        " AND attnum = ANY(indkey) WHERE indrelid = 'sinergi.transfer_history'::regclass"
+        " AND indisprimary",
+    )
+    with psycopg.connect(conninfo(reader.url), autocommit=True) as connection:
+        statement = REFERENCING.format(key=keys[0][0], action=action)
+        connection.execute(statement.encode())
+    with pytest.raises(errors.HistoryReferenced, match="noting") as refused:
+        prune(reader.url)
+    assert "OLD" not in str(refused.value)
+    assert ask(reader.url, "SELECT count(*) FROM sinergi.transfer_history") == [(2,)]
+    assert ask(reader.url, "SELECT count(*) FROM sinergi_consumer.retention") == [(0,)]
+    with psycopg.connect(conninfo(reader.url), autocommit=True) as connection:
+        connection.execute("DROP TABLE public.noted")
+    assert prune(reader.url) == 1

@@ -43,6 +43,7 @@ def prune(
         Unavailable: the database does not answer.
         DatabaseBroken: the database does not permit it.
         ReaderPruneRefused: the user does not own the tables.
+        HistoryReferenced: a foreign key of others, or the like, leads to rows to be removed.
     """
     values = settings.values
     kept = values.consumer.retention

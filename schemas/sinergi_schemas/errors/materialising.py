@@ -114,6 +114,15 @@ class ReaderPruneRefused(Refused):
     user: str
 
 
+class HistoryReferenced(Refused):
+    """Older events of {table} are not removed, since {what}. Drop that as its owner, and run
+    `sinergi db prune` again. What was removed before is recorded.
+    """
+
+    table: str
+    what: str
+
+
 class ReconciliationRefused(Refused):
     """Nothing was reconciled: {what}."""
 

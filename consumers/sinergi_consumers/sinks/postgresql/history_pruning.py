@@ -6,19 +6,21 @@ needs no index by time.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import sql
 
 from sinergi_consumers.projections.projection import RECORDED_AT, SCHEMA
 from sinergi_consumers.sinks.postgresql import partitions, retention
+from sinergi_schemas import errors
+from sinergi_schemas.plain_text import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
-
-    import psycopg
 
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.sinks.postgresql.lock_attempts import LockAttempts
@@ -64,7 +66,11 @@ class HistoryPruning:
     def apply(
         self, database: Database, locks: LockAttempts, decided: tuple[str, str]
     ) -> Iterator[int]:
-        """Remove them; how many events each transaction has removed. See `TablePruning.apply`."""
+        """Remove them; how many events each transaction has removed. See `TablePruning.apply`.
+
+        Raises:
+            HistoryReferenced: what others have made depends on the rows, as a foreign key.
+        """
         for end in self._ends(database):
             yield locks.transact(partial(self._drop, end=end, decided=decided))
         for name in self._undropped(database):
@@ -116,7 +122,8 @@ class HistoryPruning:
         connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(names))
         record = self._projection.record.name
         rows = sum(_count(connection, each.name, end) for each in found[record])
-        connection.execute(sql.SQL("DROP TABLE {}").format(names))
+        with self._naming_dependents():
+            connection.execute(sql.SQL("DROP TABLE {}").format(names))
         return self._recorded(connection, end, rows, decided)
 
     def _delete(
@@ -133,7 +140,8 @@ class HistoryPruning:
                 sql.Literal(self._before),
             )
         ).fetchall()
-        rows = self._delete_rows(connection, keys) if keys else 0
+        with self._naming_dependents():
+            rows = self._delete_rows(connection, keys) if keys else 0
         return self._recorded(connection, self._before, rows, decided)
 
     def _delete_rows(
@@ -156,6 +164,19 @@ class HistoryPruning:
             real = sql.Identifier(SCHEMA, table.name)
             rows = connection.execute(_DELETE.format(real, key, same, is_older), columns).rowcount
         return rows
+
+    @contextmanager
+    def _naming_dependents(self) -> Iterator[None]:
+        """Name what keeps rows from being removed, and not the rows, which PostgreSQL names."""
+        try:
+            yield
+        except psycopg.errors.DependentObjectsStillExist as why:
+            dependents = (why.diag.message_detail or str(why)).splitlines()
+            raise errors.HistoryReferenced(self.table, some(dependents)) from None
+        except (psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation) as why:
+            of = f"{why.diag.schema_name}.{why.diag.table_name}"
+            what = f"the foreign key {why.diag.constraint_name} of {of} leads to them"
+            raise errors.HistoryReferenced(self.table, what) from None
 
     def _recorded(
         self, connection: psycopg.Connection, before: datetime, rows: int, decided: tuple[str, str]

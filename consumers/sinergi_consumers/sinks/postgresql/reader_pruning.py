@@ -138,6 +138,7 @@ class ReaderPruning:
 
         Raises:
             ReaderPruneRefused: it is not run as the owner of the tables.
+            HistoryReferenced: what others have made depends on rows of a history.
             DatabaseAway: the database does not answer, or others hold locks for too long. What was
                 removed before is recorded.
         """
