@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
 _OWN_PACKAGES = {"sinergi", "sinergi_consumers", "sinergi_producers", "sinergi_schemas"}
 # Those whose import takes long, and which no module of ours needs while it is itself imported.
-_LIBRARIES = {"confluent_kafka", "fastavro", "jinja2", "polars", "psycopg", "sqlalchemy"}
+_LIBRARIES = {
+    "confluent_kafka",
+    "fastavro",
+    "jinja2",
+    "nacl.bindings",
+    "polars",
+    "psycopg",
+    "sqlalchemy",
+}
 # It puts a handler of SIGINT of its own before Python's. With that one the kernel goes on with a
 # system call that waits, as to open a pipe that nobody reads, and Ctrl-C would not end the command.
 _REPLACES_HANDLER = "polars"
