@@ -89,6 +89,7 @@ class Assignment:
         self._client_check = ClientCheck(group, clock, look_seconds)
         self._assigned: set[TopicPartition] = set()
         self._active: dict[TopicPartition, int] = {}
+        self._starting: dict[TopicPartition, int] = {}
         self._lost: dict[TopicPartition, int] = {}
         self._unanswered: set[TopicPartition] = set()
         self._suspended: set[TopicPartition] = set()
@@ -160,7 +161,7 @@ class Assignment:
             Unavailable: the broker is away.
         """
         start = self.look_ups.start(tp, position, incarnation)
-        self._assign(tp, start.offset)
+        self._starting[tp] = start.offset
         if start.shown is not None and tp not in self._logged_short:
             self._logged_short.add(tp)
             _log.warning(
@@ -178,24 +179,29 @@ class Assignment:
         Raises:
             Unavailable: the broker is away.
         """
-        self._assign(tp, offset)
+        self._assign({tp: offset})
         self._wake_fetcher(tp)
 
-    def fetch(self, started: Iterable[TopicPartition]) -> None:
-        """Let the client look now whether it has something to fetch of what was started."""
+    def fetch(self) -> None:
+        """Let the client fetch what was started since the last call."""
+        started, self._starting = self._starting, {}
+        if not started:
+            return
+        self._assign(started)
         by_leader = {self.look_ups.leader(tp): tp for tp in started}
         for tp in by_leader.values():
             self._wake_fetcher(tp)
 
-    def _assign(self, tp: TopicPartition, offset: int) -> None:
-        assigned = [to_client(tp, offset)]
+    def _assign(self, offsets: Mapping[TopicPartition, int]) -> None:
+        # All at once: at each call the client goes through everything that is assigned.
+        assigned = [to_client(tp, offset) for tp, offset in offsets.items()]
         with translating():
             # Not by a seek, which fails where the broker has reported meanwhile that it no longer
             # has offset 0.
             self._consumer.incremental_unassign(assigned)
             self._consumer.incremental_assign(assigned)
             self._consumer.resume(assigned)
-        self._active[tp] = offset
+        self._active.update(offsets)
 
     def _wake_fetcher(self, tp: TopicPartition) -> None:
         """Let the thread of the connection to the leader look for what is to be fetched.

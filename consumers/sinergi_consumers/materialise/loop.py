@@ -381,7 +381,7 @@ class Materialiser:
             # Each claim may wait for brokers that do not answer.
             if stopping.is_set() or self._clock.monotonic() > end:
                 break
-        self._assignment.fetch(tp for tp in claimable if tp in self._claims)
+        self._assignment.fetch()
 
     def _retry_quarantined(self) -> None:
         """Try a few of the events again that quarantine holds without their bytes."""
