@@ -17,6 +17,11 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+# What is measured. The terms come from few and many agencies, and what is between checks them.
+FEW, BETWEEN, MANY = 3, 50, 500
+EVENTS, PER_CHECKPOINT = 6_000, 5
+TRICKLING = 100
+# What is sized.
 BUSES = (3, 50, 1_500)
 EVENTS_A_DAY = 333  # of an agency
 PEAK = 10  # times the mean of a day
@@ -56,19 +61,23 @@ class Terms:
 
     @classmethod
     def of(cls, figures: Mapping[str, float]) -> Self:
-        """From the figures of `make bench ONLY=scale`: 3 and 500 agencies, trickle and sizes."""
-        few, many = (figures[f"scale.cpu_us_an_event.{each}"] * 6_000 / 1e6 for each in (3, 500))
-        claim = (many - few) / (500 - 3)
+        """From the figures of `make bench ONLY=scale`, without those of `BETWEEN` agencies."""
+
+        def of_one_more(name: str) -> float:
+            return (figures[f"{name}.{MANY}"] - figures[f"{name}.{FEW}"]) / (MANY - FEW)
+
+        claim = of_one_more("scale.cpu_us_an_event") * EVENTS / 1e6
+        few = figures[f"scale.cpu_us_an_event.{FEW}"] * EVENTS / 1e6
         return cls(
-            (few - 3 * claim) / 1_200,
+            (few - FEW * claim) * PER_CHECKPOINT / EVENTS,
             claim,
-            figures["scale.idle_reader_cores.500"] / 500,
-            figures["scale.idle_broker_cores.500"] / 500,
+            of_one_more("scale.idle_reader_cores"),
+            of_one_more("scale.idle_broker_cores"),
             {
-                who: figures[f"scale.trickle_{who}_cores"] / 100
+                who: figures[f"scale.trickle_{who}_cores"] / TRICKLING
                 for who in ("broker", "database", "reader")
             },
-            figures["scale.rate.500"],
+            figures[f"scale.rate.{MANY}"],
             figures["scale.topic_bytes"],
             figures["scale.database_bytes"],
         )

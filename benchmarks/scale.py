@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import capacity
 import race
 import samples
 import settled
 import sqlalchemy as sa
+from capacity import BETWEEN, EVENTS, FEW, MANY, PER_CHECKPOINT, TRICKLING, Terms
 from country import Country
 from results import Figure, percentile
 from trickle import KINDS, trickle
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
     from sinergi.local import Local
 
-AGENCIES = (3, 50, 500)
-EVENTS = 6_000
-PER_CHECKPOINT = 5
+AGENCIES = (FEW, BETWEEN, MANY)
 IDLE_SECONDS = 15
-TRICKLING = 100
 TRICKLE_SECONDS = 20
 SIZED_AGENCIES, SIZED_EVENTS = 10, 200
 SIZED_KINDS = ("current", "history")
@@ -45,9 +42,7 @@ def measure(local: Local, folder: Path) -> Iterator[Figure]:
     for each in _all(local, folder):
         figures[each.name] = each.value
         yield each
-    ratio = figures["scale.cpu_us_an_event.500"] / figures["scale.cpu_us_an_event.3"]
-    yield Figure("scale.cpu_500_to_3", ratio, "times")
-    terms = capacity.Terms.of(figures)
+    terms = Terms.of(figures)
     for agencies in AGENCIES:
         predicted = terms.reader_seconds(EVENTS / PER_CHECKPOINT, agencies) / EVENTS * 1e6
         yield Figure(f"scale.predicted_us_an_event.{agencies}", predicted, "us")
