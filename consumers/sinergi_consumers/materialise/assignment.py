@@ -56,7 +56,7 @@ _BEYOND_EVERY_END = 2**62
 _POLL_SECONDS = 0.1
 _FETCHER_SLEEP_SECONDS = 1.0
 _MOST_MESSAGES = 20_000
-_MOST_BYTES = 32 * 1024 * 1024
+_MOST_BYTES = 12 * 1024 * 1024
 
 
 class Assignment:
@@ -124,7 +124,7 @@ class Assignment:
         )
 
     def poll(self, has_time: Callable[[], bool]) -> Iterator[Arrival]:
-        """What has arrived since the last call, in parts: at most 20,000 messages, some 32 MiB, or
+        """What has arrived since the last call, in parts: at most 20,000 messages, some 12 MiB, or
         what arrives within half a second.
 
         A message object takes many times the room of its content: drop each part before the next
