@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -18,18 +17,12 @@ import quiet
 from country import Country
 from stage import Stage
 
-from sinergi_schemas.kafka.read_ahead import usable_processes
-
 
 def peak_mib() -> float:
-    """The most memory this process has held (VmHWM of proc(5)), and those that read for it.
-
-    The memory that processes share is counted in each of them.
-    """
+    """The most memory this process has held (VmHWM of proc(5))."""
     status = Path("/proc/self/status").read_text("ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    largest_child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return (int(line.split()[1]) + usable_processes() * largest_child) / 1024
+    return int(line.split()[1]) / 1024
 
 
 def cpu_seconds() -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from usage import PeakMemory
 
 from sinergi_schemas.clock import SYSTEM
 
@@ -26,7 +27,11 @@ _DEADLINE_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How a contender came in. The processor time is that of all its processes and threads."""
+    """How a contender came in. The processor time is that of all its processes and threads.
+
+    The memory is what a process has ever held, and of one that ends by itself, and may have let
+    others read for it, what all of them held at once.
+    """
 
     seconds: float
     peak_mib: float
@@ -36,7 +41,9 @@ class Finish:
 def run(name: str, stage: Stage, **order: Any) -> Finish:
     """Let a contender run that ends by itself."""
     process = _start(name, stage, order)
-    return _finish([_result(process)])
+    with PeakMemory(process.pid) as memory:
+        result = _result(process)
+    return _finish([result | {"peak_mib": memory.mib}])
 
 
 def materialise(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Self
 
 import psutil
 
@@ -11,6 +13,9 @@ from sinergi_schemas.clock import SYSTEM
 
 if TYPE_CHECKING:
     from sinergi.local import Local
+
+_LOOK_SECONDS = 0.1
+_MIB = 2**20
 
 BROKER, DATABASE, READER = "broker", "database", "reader"
 
@@ -40,6 +45,38 @@ class Meter:
 
     def _seconds(self) -> Mapping[str, float]:
         return {who: cpu_seconds(pid) for who, pid in self._pids.items()}
+
+
+class PeakMemory:
+    """The most memory that a process and its children have had together while the block ran.
+
+    What they share counts once: the shares of PSS (proc(5)) are added up, ten times a second.
+
+    Attributes:
+        mib: the most so far.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._is_over = Event()
+        self._looking = Thread(target=self._look)
+        self.mib = 0.0
+
+    def __enter__(self) -> Self:
+        self._looking.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._looking.join()
+
+    def _look(self) -> None:
+        while not self._is_over.wait(_LOOK_SECONDS):
+            with suppress(psutil.NoSuchProcess):  # it may end meanwhile
+                process = psutil.Process(self._pid)
+                family = [process, *process.children(recursive=True)]
+                pss = sum(each.memory_full_info().pss for each in family)
+                self.mib = max(self.mib, pss / _MIB)
 
 
 def cpu_seconds(pid: int) -> float:

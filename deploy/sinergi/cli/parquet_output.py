@@ -27,8 +27,9 @@ METADATA_KEY = "sinergi"
 """The key in the metadata of the file, under which a JSON document says what the file is."""
 
 # In a part, so that row groups are not tiny where frames are. polars keeps the rows of a row group
-# until it is full, which by default are 262,144, whatever their size.
-_ROWS, _BYTES = 20_000, 8 * 1024 * 1024
+# until it is full, which by default are 262,144, whatever their size; so a row group has as many as
+# fill a part by the size of the first ones.
+_ROWS, _BYTES = 20_000, 4 * 1024 * 1024
 _MOST_WAITING = 2  # parts
 # Row groups that polars encodes before the disk takes them. By default they are many more, and more
 # on a machine with more processors: with a slow disk memory would hold them all.
@@ -72,9 +73,10 @@ class ParquetWriter:
             OutputRefused, BrokenPipeError: as `OutputFile.write`.
         """
         if self._thread is None:
-            schema = frame.schema
+            of_a_row = int(frame.estimated_size()) // max(1, frame.height) + 1
+            group = max(1, min(_ROWS, _BYTES // of_a_row))
             self._thread = Thread(
-                target=self._write, args=(schema,), name="parquet output", daemon=True
+                target=self._write, args=(frame.schema, group), name="parquet output", daemon=True
             )
             _keep_interrupts()
             os.environ.setdefault(*_MOST_ENCODED)
@@ -136,7 +138,7 @@ class ParquetWriter:
         if failure := self._target.failure or self._failure:
             raise failure
 
-    def _write(self, schema: pl.Schema) -> None:
+    def _write(self, schema: pl.Schema, row_group_size: int) -> None:
         def parts(*_: object) -> Iterator[pl.DataFrame]:
             while (part := self._next_part()) is not None:
                 yield part
@@ -147,7 +149,9 @@ class ParquetWriter:
         try:
             source = pl.io.plugins.register_io_source(parts, schema=schema, is_pure=False)
             stream = cast("IO[bytes]", self._target)
-            source.sink_parquet(stream, metadata=metadata, engine="streaming", row_group_size=_ROWS)
+            source.sink_parquet(
+                stream, metadata=metadata, engine="streaming", row_group_size=row_group_size
+            )
         except BaseException as why:  # noqa: BLE001 - the thread that waits for this one raises it
             self._failure = why
         finally:
