@@ -128,3 +128,38 @@ def test_a_command_is_stopped_by_a_signal_that_comes_during_garbage_collection(
         check=False,
     )
     assert (done.returncode, done.stderr) == (130, "sinergi: stopped\n")
+
+
+LOST_INTERRUPT = """
+import os
+import sys
+import sinergi.cli.root
+from sinergi.cli import main
+
+def settings():
+    try:
+        os.kill(os.getpid(), number)
+        while True:
+            pass
+    except KeyboardInterrupt:
+        pass
+    raise TypeError("as a library in C raises it")
+
+number = int(sys.argv.pop())
+sinergi.cli.root.settings = settings
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_error_that_a_library_raises_in_place_of_an_interrupt_is_no_bug(
+    number: signal.Signals,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOST_INTERRUPT, "status", str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "sinergi: stopped\n")

@@ -3,6 +3,9 @@
 Python raises KeyboardInterrupt in whatever the main thread does. That may be a callback of garbage
 collection: a finalizer, or a weak reference, as the import system has one for each module that it
 loads. Nobody can catch an exception there. Python reports it and goes on, and so would the command.
+
+A library in C may also raise an error of its own in place of KeyboardInterrupt, which does not lead
+back to it: pydantic does while it builds a model. So it is kept that a signal has come.
 """
 
 from __future__ import annotations
@@ -14,18 +17,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 # Raised once more at once, it would be lost in the same callback.
 _AGAIN_SECONDS = 0.01
+
+_came: list[int] = []
+
+
+def have_come() -> bool:
+    """Whether one of these signals has come since `raising_interrupts`."""
+    return bool(_came)
 
 
 @contextmanager
 def raising_interrupts() -> Iterator[None]:
     """Have these signals raise KeyboardInterrupt within the block, again where it was lost."""
-    # By default these end Python at once, and unfinished files stay.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
-        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    # By default SIGTERM and SIGHUP end Python at once, and unfinished files stay.
+    _came.clear()
+    signal.signal(signal.SIGTERM, _interrupt)
+    for each in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(each, _interrupt)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     reporting, sys.unraisablehook = sys.unraisablehook, _raise_again
     try:
@@ -33,6 +46,11 @@ def raising_interrupts() -> Iterator[None]:
     finally:
         sys.unraisablehook = reporting
         signal.setitimer(signal.ITIMER_REAL, 0)  # its signal would end an interpreter that ends
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _came.append(number)
+    raise KeyboardInterrupt
 
 
 def _raise_again(lost: sys.UnraisableHookArgs) -> None:

@@ -17,7 +17,7 @@ import typer
 import typer.core
 from typer.exceptions import TyperException
 
-from sinergi.cli import commands, logs, terminal
+from sinergi.cli import commands, interrupts, logs, terminal
 from sinergi.cli.arguments import checked
 from sinergi.exit_status import ExitStatus
 from sinergi_schemas import errors, near_names
@@ -237,7 +237,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except errors.SinergiError as why:
         _report(str(why), why)
     except BaseException as why:  # noqa: BLE001 - the last resort, also where polars panics
-        if _follows_interrupt(why):
+        if interrupts.have_come() or _follows_interrupt(why):
             _report("stopped")
             return ExitStatus.STOPPED
         if isinstance(why, OSError) and isinstance(why.__context__, TyperException):
