@@ -31,6 +31,7 @@ COMMANDS = {
     "an error": "status",
     "a usage error": "relay --no-such-option",
 }
+SMALL_FILE_BYTES = 512  # of `ulimit -f 1` in a POSIX shell
 ERRORS_LOST = ("2>/dev/full", "2>&-", "2>/dev/full >/dev/full", ">&- 2>&-")
 DATA_LOST = (">/dev/full", ">&-", ">/dev/full 2>&1")
 
@@ -67,6 +68,20 @@ def test_a_limit_on_the_size_of_files_is_status_2(tmp_path: Path) -> None:
     assert done.returncode == ExitStatus.ERROR
     done = shell(tmp_path, f"ulimit -f 0; {SINERGI} status 2>err")
     assert done.returncode == ExitStatus.ERROR
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["JSON", "bytes"])
+def test_an_output_that_is_written_only_in_part_is_status_2(
+    tmp_path: Path, command: str, unbuffered: str
+) -> None:
+    """Without a buffer Python takes a write that was done in part for one that was done."""
+    whole = shell(tmp_path, f"{SINERGI} {COMMANDS[command]}")
+    assert len(whole.stdout) > SMALL_FILE_BYTES
+    line = f"ulimit -f 1; PYTHONUNBUFFERED={unbuffered} {SINERGI} {COMMANDS[command]} >out"
+    done = shell(tmp_path, line)
+    assert done.returncode == ExitStatus.ERROR
+    assert b"standard output cannot be written (File too large)" in done.stderr
 
 
 def test_output_that_nobody_needs_may_be_closed(tmp_path: Path) -> None:

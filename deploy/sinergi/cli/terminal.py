@@ -76,7 +76,7 @@ standard_error = StandardError()
 
 
 def prepare() -> None:
-    """Let both streams write any text, whatever their encoding."""
+    """Let both streams write any text, whatever their encoding, and all of it."""
     standard_error.is_incomplete = False
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
@@ -85,7 +85,22 @@ def prepare() -> None:
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
         elif isinstance(stream, TextIOWrapper):
+            if stream is getattr(sys, f"__{name}__") and isinstance(stream.buffer, io.RawIOBase):
+                stream = _buffered(stream)
+                setattr(sys, name, stream)
+                setattr(sys, f"__{name}__", stream)
             stream.reconfigure(errors=ENCODING_ERRORS)
+
+
+def _buffered(stream: TextIOWrapper) -> TextIOWrapper:
+    """A stream in place of one that PYTHONUNBUFFERED has left without a buffer.
+
+    Without a buffer a write that the system does only in part is no error, as at the end of a disk
+    or of a pipe whose reader has gone: the rest would be missing, and nobody would know.
+    """
+    encoding = stream.encoding
+    raw: Any = stream.detach()
+    return TextIOWrapper(io.BufferedWriter(raw), encoding, line_buffering=True)
 
 
 def _unwritable(descriptor: int, name: str) -> TextIOWrapper:
