@@ -134,15 +134,31 @@ def needs(terms: Terms, bus: Bus) -> Iterator[tuple[str, str]]:
     yield "to read a missed day, min", f"{bus.a_day / terms.rate / 60:,.2f}"
 
 
+def measured(terms: Terms) -> Iterator[tuple[str, str]]:
+    """The terms for people."""
+    for who, seconds in terms.lone_event_seconds.items():
+        yield f"a lone event, {who}", f"{seconds * 1e3:.2f} ms"
+    yield "a checkpoint among many, reader", f"{terms.checkpoint_seconds * 1e3:.2f} ms"
+    yield "a claim, reader", f"{terms.claim_seconds * 1e3:.2f} ms"
+    yield "an idle topic-partition, reader", f"{terms.reader_idle * 1e6:.0f} millionths of a core"
+    yield "an idle topic-partition, broker", f"{terms.broker_idle * 1e6:.0f} millionths of a core"
+    yield "a seizure in its topic", f"{terms.topic_bytes:,.0f} bytes"
+    yield "a seizure in a reader's tables", f"{terms.database_bytes:,.0f} bytes"
+
+
 def main() -> None:
-    """Print the table."""
-    figures = dict(flat(json.loads(LATEST.read_text("utf-8"))))
-    terms = Terms.of(figures)
+    """Print the terms, and what the buses need."""
+    terms = Terms.of(dict(flat(json.loads(LATEST.read_text("utf-8")))))
+    console = Console()
+    table = Table("what", "measured")
+    for name, value in measured(terms):
+        table.add_row(name, value)
+    console.print(table)
     columns = [dict(needs(terms, Bus(each))) for each in BUSES]
     table = Table("", *(f"{each:,} agencies" for each in BUSES))
     for name in columns[0]:
         table.add_row(name, *(each[name] for each in columns))
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":
