@@ -154,6 +154,29 @@ def test_a_lost_topic_restored_from_an_archive_keeps_every_leaf_and_everybody_go
     assert status == 0, err
 
 
+def test_a_restore_from_an_archive_of_which_another_topic_is_damaged_says_so(
+    archived: ArchivedPair,
+) -> None:
+    pair = archived.pair
+    before = leaves(pair)
+    lost(pair)
+    member = f"topics/{control_topic(pair.publisher)}/0.avro"
+    data = bytearray(archived.file.read_bytes())
+    with ZipFile(archived.file) as zipped:
+        info = zipped.getinfo(member)
+    data[info.header_offset + 30 + len(member) + info.compress_size - 40] ^= 1
+    archived.file.write_bytes(data)
+    words = ("archive", "restore", str(archived.file))
+    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    assert status == 0, err
+    assert f"is not as it was written: {member}, byte" in err
+    assert "The topics that are restored are whole." in err
+    assert leaves(pair) == before
+    status, _, err = archived.run(*words, member.split("/")[1], settings=pair.agency_settings)
+    assert status == 2
+    assert f"is not as it was written: {member}, byte" in err
+
+
 def test_a_restore_that_was_broken_off_goes_on_and_a_whole_topic_stays_as_it_is(
     archived: ArchivedPair,
 ) -> None:

@@ -49,6 +49,10 @@ class EvidenceDesk:
             *settings, "evidence", "create", *options, *reason, "--out", str(self.file)
         )
 
+    def archive(self, topic: str, file: Path) -> tuple[int, str, str]:
+        settings = ["--config", str(self.pair.reader_settings)]
+        return self._run(*settings, "archive", "create", topic, "--out", str(file))
+
     def verify(self, *keys: str) -> tuple[int, dict[str, Any], str]:
         """The exit status, the document and the remarks; only the agreement is given, and keys."""
         agreement = str(self.pair.folder / "pks.toml")
@@ -191,6 +195,19 @@ def test_topics_that_were_not_searched_are_named_with_the_reason(
     status, _, err = desk.create("--key", "T/1", "--force")
     assert status == 0, err
     assert f"{missing} may not be read by the maker, by the agreements" in err
+
+
+def test_topics_that_an_archive_lacks_are_not_called_forbidden(wide_desk: EvidenceDesk) -> None:
+    desk, missing = wide_desk, f"sinergi.{wide_desk.pair.publisher}.seizure"
+    file = desk.pair.folder / "transfer.zip"
+    assert desk.archive(desk.pair.topic.name, file)[0] == 0
+    status, _, err = desk.create("--key", "T/1", "--archive", str(file))
+    assert status == 0, err
+    assert f"not searched: {missing} is not in the archive that was searched" in err
+    status, found, _ = desk.verify()
+    (told,) = found["stated"]["not_searched"]
+    assert (status, told["topic"], told["reason"]) == (0, missing, "not-archived")
+    assert b"not in the archive that was searched" in desk.payload()[places.REPORT_HTML]
 
 
 def test_related_records_that_were_not_read_are_told_by_maker_report_and_verifier(

@@ -15,7 +15,9 @@ from confluent_kafka.admin import NewTopic
 
 from agency_pair import send
 from sinergi.exit_status import ExitStatus
+from sinergi_consumers.audit.receipt_cuts import NearReceipts
 from sinergi_consumers.audit.replay_database import ReplayDatabase
+from sinergi_consumers.audit.statements import RECEIPT, SignedStatement
 from sinergi_consumers.testing.sinks import transfer
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
@@ -233,6 +235,19 @@ def test_an_as_of_replay_that_is_broken_off_goes_on_and_no_other_time_does(
         same = past.at.astimezone(offset).isoformat()
         assert past.replay("--as-of", same, "--into", empty)[0] == ExitStatus.SUCCESS
         assert past.live.tables(empty) == past.dump
+
+
+@pytest.mark.parametrize(
+    ("last", "following", "is_exact"),
+    [(None, 1, True), (None, 2, False), (3, 4, True), (3, 5, False), (3, None, True)],
+)
+def test_the_next_receipt_of_one_more_leaf_leaves_nothing_open(
+    last: int | None, following: int | None, *, is_exact: bool
+) -> None:
+    def receipt(size: int | None) -> SignedStatement | None:
+        return None if size is None else SignedStatement("", RECEIPT, 0, size, b"", None, "")
+
+    assert NearReceipts(receipt(last), receipt(following)).is_exact == is_exact
 
 
 def interrupt(*_: object) -> None:

@@ -146,10 +146,11 @@ def restore(
     your own agreements: somebody may have changed it. Where the topic itself was so before,
     --broken restores it all the same. Every leaf and every seal has the bytes and the index that it
     had, so relay, materialisers and audits go on; offsets may be others. Timestamps are those of
-    the archive if the topic has message.timestamp.type=CreateTime.
+    the archive if the topic has message.timestamp.type=CreateTime. Where another topic of the
+    archive was damaged, that is said, and yours is restored.
 
     An agency restores its own topics, as its producer, and its receipts topic, as its consumer.
-    Settings without an agency log in as `[kafka]` says, and need the rights Read and Write.
+    Settings without an agency log in as the table `kafka` says, and need the rights Read and Write.
 
     Exit status: 0 restored; 2 refused, or not completely restored.
 
@@ -161,6 +162,7 @@ def restore(
     agreements = settings.agreements()
     check_agreements(opened, settings, agreements)
     chosen = archive_restore.restorable(opened, settings, topics or [])
+    archive_restore.check_whole(opened, chosen)
     if not broken:
         archive_restore.check_sealed(opened, agreements, chosen)
     if settings.values.agency is not None and settings.values.producer.database is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sinergi.cli import terminal
 from sinergi.settings.model import BusRole
 from sinergi_consumers.archives.archive_source import ArchiveSource
 from sinergi_consumers.archives.manifest import is_event_topic
@@ -14,7 +15,7 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.topics import Topic, receipts_topic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from sinergi.settings.settings import Settings
     from sinergi_consumers.archives.archive_file import ArchiveFile
@@ -47,6 +48,25 @@ def restorable(
     if not chosen:
         raise errors.RestoreRefused(f"the archive has no event topic of {agency}")
     return {each: settings.connection(_role(each, agency)) for each in chosen}
+
+
+def check_whole(archive: ArchiveFile, topics: Collection[str]) -> None:
+    """Read the whole archive, and say on standard error which of the other topics is damaged.
+
+    Args:
+        topics: the names of those to restore.
+
+    Raises:
+        ArchiveDamaged: one of these is.
+    """
+    for each in archive.partitions:
+        try:
+            for _ in archive.blocks(each.tp, each.first_offset, each.end_offset):
+                pass
+        except errors.ArchiveDamaged as why:
+            if each.topic in topics:
+                raise
+            terminal.note(f"sinergi: {why} The topics that are restored are whole.")
 
 
 def check_sealed(archive: ArchiveFile, agreements: Agreements, topics: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from sinergi_consumers.audit.evidence import places
 from sinergi_consumers.audit.evidence.composition import BundleContents, compose
 from sinergi_consumers.audit.evidence.omissions import (
     NOT_AGREED,
+    NOT_ARCHIVED,
     NOT_CHOSEN,
     NOT_READ,
     NOT_SEALED,
@@ -186,7 +187,8 @@ def _left_out(
     asked = {each.topic for each in series.audits}
     agreements, readable = place.agreements, set(place.readable())
     for topic in sorted(set(agreements.topics_since(SYSTEM.now())) - asked):
-        reason = NOT_CHOSEN if topic in readable else NOT_AGREED
+        absent = NOT_AGREED if place.archive is None else NOT_ARCHIVED
+        reason = NOT_CHOSEN if topic in readable else absent
         found.append(UnsearchedTopic(topic.name, None, reason, ""))
     searched = {each.tp for each in collected.trees}
     for audit in series.audits:

@@ -6,7 +6,7 @@ from sinergi_schemas.errors.policies import Refused
 
 
 class ArchiveRefused(Refused):
-    """{path} cannot be used as an archive: {what}. `sinergi archive` writes one."""
+    """{path} cannot be used as an archive: {what}. `sinergi archive create` writes one."""
 
     path: str
     what: str
@@ -14,7 +14,7 @@ class ArchiveRefused(Refused):
 
 class ArchiveDamaged(Refused):
     """{path} is not as it was written: {member}, byte {at}: {what}. Nothing after that place is
-    used. Fetch the file again from where it was kept, and compare its SHA-256.
+    used. Fetch the file again from where it was kept.
 
     Attributes:
         member: of the ZIP file.

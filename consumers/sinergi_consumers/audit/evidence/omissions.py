@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-NOT_CHOSEN, NOT_AGREED = "not-chosen", "not-agreed"
+NOT_CHOSEN, NOT_AGREED, NOT_ARCHIVED = "not-chosen", "not-agreed", "not-archived"
 NOT_READ, NOT_SEALED = "not-read", "not-sealed"
 
 REASONS = {
     NOT_CHOSEN: "was not asked for",
     NOT_AGREED: "may not be read by the maker, by the agreements",
+    NOT_ARCHIVED: "is not in the archive that was searched",
     NOT_READ: "could not be read",
     NOT_SEALED: "is not what its owner sealed",
 }
@@ -20,7 +21,7 @@ class UnsearchedTopic(NamedTuple):
 
     Attributes:
         partition: None for the whole topic.
-        reason: `not-chosen`, `not-agreed`, `not-read` or `not-sealed`.
+        reason: `not-chosen`, `not-agreed`, `not-archived`, `not-read` or `not-sealed`.
         detail: more about the reason, or an empty text.
     """
 

@@ -96,6 +96,9 @@ REASONS = {
         "the agreements do not let the maker read it",
         "perjanjian tidak memberi pembuat hak untuk membacanya",
     ),
+    "not-archived": Wording(
+        "not in the archive that was searched", "tidak ada dalam arsip yang ditelusuri"
+    ),
     "not-read": Wording("could not be read", "tidak dapat dibaca"),
     "not-sealed": Wording(
         "it is not what its owner sealed", "isinya tidak sama dengan yang disegel pemiliknya"
