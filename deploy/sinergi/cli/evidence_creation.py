@@ -37,6 +37,7 @@ from sinergi_consumers.audit.series import AuditSeries
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.agreements.model import Agreement
     from sinergi_schemas.seal.keys import SigningKey, VerifyingKey
     from sinergi_schemas.topics import Topic
+
+_MANY_EVENTS = 100  # the pages of an event take some 30 ms
 
 
 class EvidenceRequest(NamedTuple):
@@ -148,6 +151,9 @@ def make(
         left_out=left_out,
         signers=signers,
     )
+    if len(contents.events) >= _MANY_EVENTS:
+        of = counted(len(contents.events), "event")
+        terminal.note(f"sinergi: all is read; making the report of {of}, which takes a while")
     report = report_of(contents)
     reports = {
         places.REPORT_HTML: html_of(report),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fpdf import FPDF
 from fpdf.enums import MethodReturnValue, XPos, YPos
-from fpdf.fonts import FontFace
 
 from sinergi_schemas.plain_text import encodable
 
@@ -42,6 +41,8 @@ class ReportPages(FPDF):
 
     def __init__(self, made_at: datetime) -> None:
         super().__init__(format="A4")
+        # Most texts stand in many rows, and a row is measured before it is printed.
+        self._lines_of: dict[tuple[str, float, str, float], list[str]] = {}
         self.set_creation_date(made_at)
         self.set_title("Bukti · Evidence")
         self.set_auto_page_break(auto=True, margin=18)
@@ -100,20 +101,30 @@ class ReportPages(FPDF):
         for each in told:
             self.paragraph(each)
         self.set_font(FONT, size=_TABLE_SIZE)
-        with self.table(
-            col_widths=table.widths,
-            text_align="LEFT",
-            v_align="TOP",
-            line_height=_TABLE_LINE,
-            padding=(_ABOVE, _BESIDE),
-            borders_layout="HORIZONTAL_LINES",
-            headings_style=FontFace(emphasis="BOLD"),
-        ) as printed:
-            for cells in (table.head, *rows):
-                row = printed.row()
-                for text in cells:
-                    row.cell(encodable(text, "latin-1"))
+        self._head(table)
+        for cells in rows:
+            if self.will_page_break(self._height(cells, table)):
+                self.add_page()
+                self._head(table)
+            self._row(cells, table)
         self.set_font(FONT, size=_SIZE)
+
+    def _head(self, table: PrintedTable) -> None:
+        self.set_font(FONT, "B", _TABLE_SIZE)
+        self._row(table.head, table)
+        self.set_font(FONT, size=_TABLE_SIZE)
+
+    def _row(self, cells: Sequence[str], table: PrintedTable) -> None:
+        """A row with a line below it. `FPDF.table` takes twenty times as long."""
+        top, left = self.get_y(), self.l_margin
+        for at, text in enumerate(cells):
+            room = self._room(table, at)
+            for number, line in enumerate(self._wrapped(text, room)):
+                self.set_xy(left + _BESIDE - self.c_margin, top + _ABOVE + number * _TABLE_LINE)
+                self.cell(room, _TABLE_LINE, line)
+            left += self._share(table, at)
+        self.set_xy(self.l_margin, top + self._height(cells, table))
+        self.line(self.l_margin, self.get_y(), self.l_margin + self.epw, self.get_y())
 
     def _write(self, text: str, height: float) -> None:
         self.multi_cell(
@@ -130,18 +141,25 @@ class ReportPages(FPDF):
 
     def _wrapped(self, text: str, width: float) -> list[str]:
         """The lines of a text in the present font."""
-        return self.multi_cell(  # type: ignore[return-value]  # the type of the output that is asked for
-            width,
-            text=encodable(text, "latin-1"),
-            align="L",
-            dry_run=True,
-            output=MethodReturnValue.LINES,
-        )
+        shown = encodable(text, "latin-1")
+        known = (shown, width, self.font_style, self.font_size)
+        if known not in self._lines_of:
+            self._lines_of[known] = self.multi_cell(  # type: ignore[assignment]  # of the output asked for
+                width,
+                text=shown,
+                align="L",
+                dry_run=True,
+                output=MethodReturnValue.LINES,
+            )
+        return self._lines_of[known]
 
     def _room(self, table: PrintedTable, column: int) -> float:
         """The width of a column's text. `multi_cell` takes margins of a cell from it again."""
-        share = table.widths[column] / sum(table.widths)
-        return self.epw * share - 2 * _BESIDE + 2 * self.c_margin
+        return self._share(table, column) - 2 * _BESIDE + 2 * self.c_margin
+
+    def _share(self, table: PrintedTable, column: int) -> float:
+        """The width of a column."""
+        return self.epw * table.widths[column] / sum(table.widths)
 
     def _height(self, cells: Sequence[str], table: PrintedTable) -> float:
         lines = max(self._lines(text, self._room(table, at)) for at, text in enumerate(cells))
