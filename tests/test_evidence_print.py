@@ -63,7 +63,8 @@ def pages_of(pdf: bytes) -> list[list[tuple[bool, str]]]:
     """Of each page its texts in their order, and whether each is in the font of a heading."""
     pages = []
     for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL):
-        drawn = zlib.decompress(stream).decode("latin-1")
+        # The checksum at the end may end with what is taken for the end of the line.
+        drawn = zlib.decompressobj().decompress(stream).decode("latin-1")
         texts, is_heading = [], False
         for size, text in re.findall(r"/F\d+ ([\d.]+) Tf|\(((?:\\.|[^\\)])*)\) Tj", drawn):
             if size:
