@@ -147,6 +147,7 @@ def test_an_event_that_is_not_there_is_attested_with_the_trees_that_were_searche
     status, _, err = desk.create("--key", "P/99")
     assert status == 0, err
     assert "sinergi: read 11 events of 1 topic; 0 match" in err
+    assert "make the file again with --sign KEYFILE" in err
     status, found, err = desk.verify()
     assert (status, found["events"], found["verdict"]) == (2, [], "not proved")
     assert "nobody has signed this" in err

@@ -66,7 +66,7 @@ def create(
         typer.Option(
             "--sign",
             metavar="KEYFILE",
-            help="The maker's private key; else a key of this agency, if it is here.",
+            help="The maker's private key; else one of this agency, unless --by names another.",
         ),
     ] = None,
     force: Force = False,
@@ -82,7 +82,8 @@ def create(
     searched, up to which size. It holds personal data, and only you can read it.
 
     With --sign, or with a key of this agency that the agreements show, these statements are signed,
-    so that nobody can change them unnoticed. Nobody can prove that no other event matches.
+    so that nobody can change them unnoticed. Where --by names somebody else, only --sign signs
+    them. Nobody can prove that no other event matches.
 
     Exit status: 0 written; 1 written, but a topic is not what was sealed, and nothing of its broken
     partitions is in the file, or the file does not verify; 2 not written, or not all could be read,

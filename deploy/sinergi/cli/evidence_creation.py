@@ -83,12 +83,14 @@ class MadeEvidence(NamedTuple):
         series: the audits of the topics that were read.
         left_out: what was not searched.
         verified: the verdict about the bundle, with the keys of the agreements and of the maker.
+        is_signed: whether the maker has signed what he states.
     """
 
     data: bytes
     series: AuditSeries
     left_out: SearchStatement
     verified: EvidenceVerdict
+    is_signed: bool
 
     @property
     def is_complete(self) -> bool:
@@ -165,7 +167,7 @@ def make(
     except ValueError as why:
         raise errors.EvidenceRefused(f"{why}; choose fewer events") from None
     trusted = TrustedKeys([each.public for each in signers], agreements)
-    return MadeEvidence(data, series, left_out, verify(data, trusted))
+    return MadeEvidence(data, series, left_out, verify(data, trusted), bool(signers))
 
 
 def _signers(
@@ -257,3 +259,6 @@ def report(made: MadeEvidence) -> None:
         terminal.note(f"sinergi: disproved: {each}")
     for each in made.verified.unchecked:
         terminal.note(f"sinergi: not checked: {each}")
+    if not made.is_signed and not made.verified.events:
+        what = "only a signed statement that no event matches can be checked"
+        terminal.note(f"sinergi: {what}; make the file again with --sign KEYFILE")
