@@ -494,6 +494,19 @@ def test_the_database_of_an_agency_whose_settings_name_none_counts_as_not_checke
     assert "consumer.database is not set; leave --out away" in err
 
 
+def test_the_topics_are_verified_also_where_the_database_of_the_agency_is_away(
+    verified: VerifiedDatabase,
+) -> None:
+    away = ("--set", "consumer.database=postgresql://nobody@127.0.0.1:1/nothing")
+    status, found = verified.document(*away, "verify")
+    by_verdict = {each["part"]: each["verdict"] for each in found["parts"]}
+    assert (status, by_verdict) == (2, TOPIC_PARTS | {"rows": "not checked"})
+    status, out, err = verified.run(*away, "verify")
+    assert "the database of consumer.database does not answer" in " ".join(out.split())
+    assert err.count("The database is not available") == 1
+    assert (status, err.splitlines()[-1][:8]) == (2, "verdict:")
+
+
 def test_an_auditor_without_an_agency_proves_topics_and_finds_one_that_was_cut(
     verified: VerifiedDatabase, tmp_path: Path
 ) -> None:

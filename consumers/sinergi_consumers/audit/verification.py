@@ -121,12 +121,12 @@ class Verification:
             self.parts += verified_parts.of_rows(result, has_position=bool(own))
             progressed()
 
-    def run_topics(self, progressed: Callable[[], None], *, has_agency: bool) -> None:
+    def run_topics(self, progressed: Callable[[], None], unchecked: str | None) -> None:
         """Verify the topics alone, their owners' heads and the receipts: there is no database.
 
         Args:
             progressed: called after each batch of messages.
-            has_agency: whether an agency verifies, whose database is not checked then.
+            unchecked: why the database of an agency is not checked; None for an auditor.
 
         Raises:
             SinergiError: the only topic cannot be read.
@@ -136,8 +136,8 @@ class Verification:
         for audit in self.series.audits:
             self.parts += verified_parts.of_topic(audit, is_archived=self.is_archived)
             self.parts += self._of_receipts(audit, {})
-        if has_agency:
-            self.parts.append(verified_parts.of_no_database())
+        if unchecked is not None:
+            self.parts.append(verified_parts.of_no_database(unchecked))
 
     def _of_receipts(
         self, audit: Audit, published: Mapping[TopicPartition, int]

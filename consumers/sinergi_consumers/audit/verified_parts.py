@@ -244,9 +244,9 @@ def of_unknown(projections: Iterable[str]) -> Iterator[VerifiedPart]:
         yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
 
 
-def of_no_database() -> VerifiedPart:
-    """What cannot be checked without a reader's database."""
-    what = "consumer.database is not set: no position, row or quarantine was compared"
+def of_no_database(why: str) -> VerifiedPart:
+    """What cannot be checked without a reader's database, and why there is none."""
+    what = f"{why}: no position, row or quarantine was compared"
     return VerifiedPart("rows", "a reader's database", PartVerdict.UNCHECKED, what)
 
 

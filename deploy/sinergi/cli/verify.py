@@ -77,8 +77,8 @@ def verify(
     be older.
 
     An auditor without an agency verifies the topics that he may read, their heads and receipts: no
-    database is his to check. An agency without consumer.database verifies the same, and its
-    database counts as not checked.
+    database is his to check. An agency without consumer.database, or whose database does not
+    answer, verifies the same, and its database counts as not checked.
 
     Values of protected fields are shown with --show-values only. The role in
     consumer.database_roles.auditor has the rights that it needs, and can change nothing; that of a
@@ -98,13 +98,14 @@ def verify(
             raise errors.VerificationRefused(row_differences.BOTH)
     settings, catalog = root.settings(), Catalog.shipped()
     place = reading_place(settings, settings.agreements(), archive)
-    verification = _verification(place, catalog, names)
+    absent = _why_no_database(settings)
+    verification = _verification(place, catalog, names, has_database=absent is None)
     request = AuditRequest("verify", why, {"topics": [each.name for each in names]})
     read = [each.topic for each in verification.series.audits]
     with journaled(place, read, request) as run:
         run.audits = verification.series.audits
-        if not _has_database(settings):
-            _verify_topics(verification, run, to_file, settings.values.agency, as_json=as_json)
+        if absent is not None:
+            _verify_topics(verification, run, to_file, settings, absent, as_json=as_json)
         needed = rights.verifier(verification.projections)
         url = settings.consumer_database
         with (
@@ -136,43 +137,55 @@ def verify(
         raise typer.Exit(status)
 
 
-def _has_database(settings: Settings) -> bool:
-    """Whether there is a database to compare: the reader's, of an agency."""
-    return settings.values.agency is not None and bool(settings.values.consumer.database)
+def _why_no_database(settings: Settings) -> str | None:
+    """Why there is no database to compare, the reader's of an agency; None if there is one."""
+    if settings.values.agency is None:
+        return "these settings name no agency"
+    if not settings.values.consumer.database:
+        return "consumer.database is not set"
+    try:
+        url = settings.consumer_database
+        with closing(Database(url, "sinergi verify", _TIMEOUTS)) as database, database.scratch():
+            return None
+    except errors.DatabaseAway:
+        return "the database of consumer.database does not answer"
 
 
 def _verify_topics(
     verification: Verification,
     run: JournaledRun,
     to_file: Path | None,
-    agency: str | None,
+    settings: Settings,
+    why: str,
     *,
     as_json: bool,
 ) -> NoReturn:
     """Verify what can be verified without a database.
 
     Args:
-        agency: whose database is not checked; None for an auditor, who has none.
+        why: there is none.
     """
-    why = "these settings name no agency" if agency is None else "consumer.database is not set"
+    is_auditor = settings.values.agency is None
     if to_file is not None:
         what = f"--out takes differing rows, and {why}; leave --out away"
         raise errors.VerificationRefused(what)
     with logged_native_output(), series_progress(verification.series) as progressed:
-        verification.run_topics(progressed, has_agency=agency is not None)
+        verification.run_topics(progressed, None if is_auditor else why)
     if as_json:
         terminal.show_json(_document(verification, []), str)
     else:
         _show_parts(verification.parts)
-    if agency is None:
+    if is_auditor:
         terminal.note(f"sinergi: {why}, so there is no database of yours to check")
     raise typer.Exit(_report(verification, run))
 
 
-def _verification(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) -> Verification:
+def _verification(
+    place: ReadingPlace, catalog: Catalog, names: Sequence[Topic], *, has_database: bool
+) -> Verification:
     """What to verify: the topics that the agency or auditor reads, or those that are named."""
     settings, agreements = place.settings, place.agreements
-    if not _has_database(settings):
+    if not has_database:
         return _of_topics(place, catalog, names)
     settings.check_party(agreements)
     replay_topics.check_agreed(agreements, names)
