@@ -329,12 +329,12 @@ print(verdict.is_proved, len(verdict.events))
 """
 
 
-def test_cryptography_alone_suffices_and_no_socket_is_opened(tmp_path: Path) -> None:
-    """A new environment that has this library and what it requires, and nothing else."""
+def test_cryptography_and_pynacl_suffice_and_no_socket_is_opened(tmp_path: Path) -> None:
+    """A new environment that has these libraries and what they require, and nothing else."""
     environment, bundle = tmp_path / "environment", tmp_path / "case.zip"
     venv.create(environment, symlinks=True)
     (site,) = environment.glob("lib/python*/site-packages")
-    for name in ("cryptography", "cffi", "pycparser", "typing_extensions"):
+    for name in ("cryptography", "pynacl", "cffi", "pycparser", "typing_extensions"):
         link_distribution(name, site)
     sources = "\n".join(str(ROOT / each) for each in ("schemas", "consumers"))
     (site / "sources.pth").write_text(sources, encoding="utf-8")
