@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 # What is measured. The terms come from few and many agencies, and what is between checks them.
 FEW, BETWEEN, MANY = 3, 50, 500
@@ -149,16 +149,17 @@ def measured(terms: Terms) -> Iterator[tuple[str, str]]:
 def main() -> None:
     """Print the terms, and what the buses need."""
     terms = Terms.of(dict(flat(json.loads(LATEST.read_text("utf-8")))))
-    console = Console()
-    table = Table("what", "measured")
-    for name, value in measured(terms):
-        table.add_row(name, value)
-    console.print(table)
-    columns = [dict(needs(terms, Bus(each))) for each in BUSES]
-    table = Table("", *(f"{each:,} agencies" for each in BUSES))
+    _show(["measured"], [dict(measured(terms))])
+    heads = [f"{each:,} agencies" for each in BUSES]
+    _show(heads, [dict(needs(terms, Bus(each))) for each in BUSES])
+
+
+def _show(heads: Sequence[str], columns: Sequence[Mapping[str, str]]) -> None:
+    """Print columns that have the same names of rows."""
+    table = Table("", *heads)
     for name in columns[0]:
         table.add_row(name, *(each[name] for each in columns))
-    console.print(table)
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -268,8 +268,8 @@ class Assignment:
             _log.info("consumer not closed in order", why=why.args[0].name())
         for tps in (self._assigned, self._unanswered, self._suspended, self._out_of_range):
             tps.clear()
-        self._active.clear()
-        self._lost.clear()
+        for offsets in (self._active, self._starting, self._lost):
+            offsets.clear()
         self._consumer = self._open()
         self.subscribe()
 
@@ -355,6 +355,6 @@ class Assignment:
         for tps in (self._assigned, self._unanswered, self._suspended, self._out_of_range):
             tps.difference_update(revoked)
         for tp in revoked:
-            self._active.pop(tp, None)
-            self._lost.pop(tp, None)
+            for offsets in (self._active, self._starting, self._lost):
+                offsets.pop(tp, None)
         consumer.incremental_unassign([to_client(tp) for tp in sorted(revoked)])

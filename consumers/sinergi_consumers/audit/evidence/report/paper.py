@@ -115,7 +115,7 @@ class ReportPages(FPDF):
         self.set_font(FONT, size=_TABLE_SIZE)
 
     def _row(self, cells: Sequence[str], table: PrintedTable) -> None:
-        """A row with a line below it. `FPDF.table` takes twenty times as long."""
+        """A row with a line below it. `FPDF.table` measures each text anew, and takes longer."""
         top, left = self.get_y(), self.l_margin
         for at, text in enumerate(cells):
             room = self._room(table, at)
