@@ -224,22 +224,30 @@ class Secured:
 
     def permit(self, resource: ResourceType, name: str, *operations: AclOperation) -> None:
         """Give `USER` rights on one resource, or on all with `*`."""
-        bindings = [self._binding(resource, name, each) for each in operations]
-        if not bindings:
-            return
-        for future in self.admin.create_acls(bindings).values():
-            future.result(PATIENCE_SECONDS)
+        self._add([self._binding(resource, name, each) for each in operations])
 
     def forbid(self, resource: ResourceType, name: str, operation: AclOperation) -> None:
         """Take a right away that others imply."""
-        binding = self._binding(resource, name, operation, AclPermissionType.DENY)
-        for future in self.admin.create_acls([binding]).values():
-            future.result(PATIENCE_SECONDS)
+        self._add([self._binding(resource, name, operation, AclPermissionType.DENY)])
 
     def forget(self) -> None:
         """Take all rights away."""
         for future in self.admin.delete_acls([ALL_ENTRIES]).values():
             future.result(PATIENCE_SECONDS)
+        until(lambda: not self._entries(), "a broker without access control entries")
+
+    def _add(self, bindings: list[AclBinding]) -> None:
+        """Add entries. The controller answers before the broker applies them: wait for both."""
+        if not bindings:
+            return
+        for future in self.admin.create_acls(bindings).values():
+            future.result(PATIENCE_SECONDS)
+        until(lambda: set(bindings) <= set(self._entries()), "the entries on the broker")
+
+    def _entries(self) -> list[AclBinding]:
+        """The access control entries that the broker applies."""
+        found: list[AclBinding] = self.admin.describe_acls(ALL_ENTRIES).result(PATIENCE_SECONDS)
+        return found
 
     @staticmethod
     def _binding(

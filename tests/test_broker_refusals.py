@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -257,6 +258,22 @@ def test_what_reads_without_a_group_needs_a_right_on_its_topic_and_on_no_group(
         assert [each.value() for each in read] == [b"0"]
         # The broker refuses the group meanwhile, each half second, and nobody minds.
         assert not [each for _ in range(4) for each in reader._consumer.consume(10, 0.5)]
+
+
+def test_a_right_that_is_given_meanwhile_is_never_taken_for_brokers_that_are_away(
+    broker: Secured, topic: str
+) -> None:
+    tp = TopicPartition(topic, 0)
+    with ThreadPoolExecutor(1) as thread:
+        for _ in range(10):
+            broker.forget()
+            with closing(RangeReader(broker.connection())) as reader:
+                giving = thread.submit(broker.permit, TOPIC, topic, READ)
+                while not giving.done():
+                    with suppress(errors.NotPermitted):
+                        reader.bounds(tp)
+                giving.result()
+                assert reader.bounds(tp) == (0, 1)
 
 
 @pytest.mark.parametrize("rights", [(), (DESCRIBE,)])

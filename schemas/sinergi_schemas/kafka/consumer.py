@@ -79,6 +79,9 @@ _FEWER_FETCHES = {"fetch.min.bytes": 8 * 1024, "fetch.wait.max.ms": 300}
 # large, since brokers send the first batch of an answer whole.
 _EMPTY_ANSWER = KafkaError.MSG_SIZE_TOO_LARGE
 
+# How often the bounds of a topic are asked for that is shown by the time its absence is explained,
+# since a right or the topic itself has been given meanwhile.
+_LOOKS = 3
 _RIGHTS = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 _ABSENT = frozenset(
     {
@@ -212,15 +215,20 @@ class UngroupedConsumer(ReadingConsumer):
             NotPermitted, TopicAway: naming the topic, which the library does not.
             SinergiError: see `faults.translate`.
         """
-        self._fetch_metadata({partition.topic})
-        try:
-            return super().get_watermark_offsets(partition, *args, **kwargs)
-        except KafkaException as why:
-            attempt = self._connection.attempt("Read", [partition.topic])
-            found = self._translated(why, attempt)
-            if why.args[0].code() in _ABSENT:
-                raise self._why_absent(partition.topic, attempt) or found from None
-            raise found from None
+        attempt = self._connection.attempt("Read", [partition.topic])
+        looks = 0
+        while True:
+            looks += 1
+            self._fetch_metadata({partition.topic})
+            try:
+                return super().get_watermark_offsets(partition, *args, **kwargs)
+            except KafkaException as why:
+                found = self._translated(why, attempt)
+                if why.args[0].code() not in _ABSENT:
+                    raise found from None
+                absence = self._why_absent(partition.topic, attempt)
+                if absence is not None or looks == _LOOKS:
+                    raise absence or found from None
 
     def _fetch_metadata(self, topics: set[str]) -> None:
         """Ask for topics at once: the client looks for an assigned topic only once a second."""
