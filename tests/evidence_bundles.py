@@ -68,18 +68,20 @@ HEADS_TIME, RECEIPT_TIME = 1_773_020_000, 1_773_021_000
 WHEN, SOFTWARE = "2026-12-01", "sinergi 0.1.0"
 
 
-def key_of(name: str, algorithm: Algorithm = Algorithm.ED25519) -> SigningKey:
-    """A key that is always the same for a name; never use such a key for anything else."""
-    seed = sha256(f"test key of {name}".encode()).digest()
+def key_of(name: str, algorithm: Algorithm = Algorithm.ED25519, which: str = "") -> SigningKey:
+    """A key that is always the same for a name; never use such a key for anything else.
+
+    Args:
+        which: another word for each further key of the name.
+    """
+    seed = sha256(f"{which}test key of {name}".encode()).digest()
     return SigningKey._of(name, algorithm, Ed25519PrivateKey.from_private_bytes(seed))
 
 
 OWNER = key_of(f"{BUS}/{OWNER_AGENCY}")
 READER = key_of(f"{BUS}/{READER_AGENCY}")
 RECEIPTS = key_of(f"{BUS}/{READER_AGENCY}/{DATABASE}", Algorithm.COSIGNATURE)
-STRANGER = SigningKey._of(
-    OWNER.name, Algorithm.ED25519, Ed25519PrivateKey.from_private_bytes(sha256(b"else").digest())
-)
+STRANGER = key_of(OWNER.name, which="a stranger's ")
 KEYS = (OWNER.public, READER.public, RECEIPTS.public)
 
 AGREEMENT = f"""bus = "{BUS}"
@@ -306,12 +308,25 @@ def _by_another_owner(files: dict[str, bytes]) -> None:
         files[path] = data.replace(ours.encode(), theirs.encode())
 
 
-def _with_signature_of_another(files: dict[str, bytes]) -> None:
-    note = checkpoint.cosign(
-        signed_receipt_base(), key_of(f"{BUS}/{READER_AGENCY}/other", Algorithm.COSIGNATURE), 1
-    )
-    proof = Proof.parse(files[_RECEIPT].decode())
-    files[_RECEIPT] = str(replace(proof, note=note)).encode()
+def _by_a_stranger(files: dict[str, bytes]) -> None:
+    """No checkpoint bears a signature under the owner's name."""
+    tree = LeafTree()
+    tree.extend(map(leaf_hash, leaves()))
+    ours, theirs = signed(tree, 5), signed(tree, 5, key_of(f"{BUS}/{READER_AGENCY}"))
+    for path, data in files.items():
+        files[path] = data.replace(ours.encode(), theirs.encode())
+
+
+def _cosigned_by(name: str, which: str) -> Callable[[dict[str, bytes]], None]:
+    """A receipt that only this key of this name has cosigned."""
+
+    def change(files: dict[str, bytes]) -> None:
+        key = key_of(name, Algorithm.COSIGNATURE, which)
+        proof = Proof.parse(files[_RECEIPT].decode())
+        note = checkpoint.cosign(signed_receipt_base(), key, 1)
+        files[_RECEIPT] = str(replace(proof, note=note)).encode()
+
+    return change
 
 
 def signed_receipt_base() -> str:
@@ -447,8 +462,11 @@ def cases() -> dict[str, Case]:
         "signature-by-another-key": Case(
             changed(_by_another_owner),
             _ALL,
-            1,
+            2,
             (_CHECKPOINT, _LEAF.proof_path, _SECOND.proof_path),
+        ),
+        "signature-by-somebody-else": Case(
+            changed(_by_a_stranger), _ALL, 1, (_CHECKPOINT, _LEAF.proof_path, _SECOND.proof_path)
         ),
         "size-in-search-changed": Case(
             changed(_search(lambda found: found["trees"][0].update(size=4))),
@@ -488,7 +506,10 @@ def cases() -> dict[str, Case]:
         ),
         "consistency-missing": Case(changed(_without(_CONSISTENCY)), _ALL, 1, (_CONSISTENCY,)),
         "receipt-by-another-database": Case(
-            changed(_with_signature_of_another), _ALL, 1, (_RECEIPT,)
+            changed(_cosigned_by(f"{BUS}/{READER_AGENCY}/other", "")), _ALL, 1, (_RECEIPT,)
+        ),
+        "receipt-by-another-key-of-the-database": Case(
+            changed(_cosigned_by(RECEIPTS.name, "another ")), _ALL, 2, (_RECEIPT,)
         ),
         "receipt-without-the-owner": Case(
             changed(lambda files: files.update({_RECEIPT: _without_owner(files[_RECEIPT])})),
@@ -545,7 +566,7 @@ def cases() -> dict[str, Case]:
         "another-key-of-the-owner": Case(
             whole,
             (str(STRANGER.public), *_ALL[1:]),
-            1,
+            2,
             (_CHECKPOINT, _HEADS, _LEAF.proof_path, _SECOND.proof_path, _RECEIPT, _SIGNATURES),
         ),
         "agreement-missing": Case(

@@ -25,6 +25,7 @@ from sinergi_consumers.audit.evidence.verdict import EvidenceVerdict, ProvedRece
 from sinergi_consumers.audit.evidence.verification import verify
 from sinergi_schemas import errors
 from sinergi_schemas.seal.keys import VerifyingKey
+from sinergi_schemas.seal.note import key_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,9 +198,12 @@ def test_the_keys_of_an_agreement_suffice(tmp_path: Path, capsys: Any) -> None:
     assert "looked for: record MUT/2" in shown.out
     assert "times are in Asia/Jakarta (WIB, +07:00)" in shown.out
     assert "2026-03-09 08:30:00" in shown.out
-    assert "not proved: that no other event matches" in shown.err
-    assert "which no given key has signed" in shown.err
-    assert "verdict: proved: 2 events of 2 topic-partitions" in shown.err
+    assert "that no other event matches, is stated by the maker" in shown.err
+    assert "no given key has signed it" in shown.err
+    assert (
+        "verdict: proved: 2 events, as their owners sealed them; 2 topic-partitions searched"
+        in shown.err
+    )
 
 
 def test_without_a_key_it_says_how_to_give_one_and_not_that_nothing_matches(
@@ -210,8 +214,25 @@ def test_without_a_key_it_says_how_to_give_one_and_not_that_nothing_matches(
     assert run(["evidence", "verify", str(bundle)]) == 2
     shown = capsys.readouterr().err
     assert "no key was given: give your own copy of the agreement by --agreement" in shown
-    assert "not proved: that no other event matches" in shown
+    assert "that no other event matches, is stated by the maker" in shown
     assert "whose key is not given" not in shown
+
+
+def test_another_key_of_the_owner_is_named_once_beside_the_key_that_was_given(
+    tmp_path: Path, capsys: Any
+) -> None:
+    bundle, given = tmp_path / "case.zip", tmp_path / "keys.txt"
+    bundle.write_bytes(evidence_bundles.bundle())
+    given.write_text(f"{evidence_bundles.STRANGER.public}\n", encoding="utf-8")
+    assert run(["evidence", "verify", str(bundle), "--key", str(given)]) == 2
+    shown = capsys.readouterr().err
+    ours, theirs = (
+        key_names([each.public]) for each in (evidence_bundles.OWNER, evidence_bundles.STRANGER)
+    )
+    said = f"each is signed by {ours}, a key that is not given (given: {theirs}): an agreement that"
+    assert shown.count(said) == 1
+    assert "or the file was forged; ask its owner" in shown
+    assert "disproved" not in shown
 
 
 @pytest.mark.parametrize(
@@ -259,7 +280,7 @@ def test_a_replaced_key_counts_up_to_the_size_that_the_agreement_gives_it(
     for last, status in ((5, 0), (4, 1)):
         agreement.write_text(evidence_bundles.replacing_agreement(last), encoding="utf-8")
         assert run(["evidence", "verify", str(bundle), "--agreement", str(agreement)]) == status
-    assert "KeyReplaced" in capsys.readouterr().err
+    assert "was replaced and signs nothing above 4 leaves" in capsys.readouterr().err
 
 
 def test_keys_are_given_by_themselves_or_as_a_file(tmp_path: Path, capsys: Any) -> None:

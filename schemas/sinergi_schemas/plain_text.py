@@ -98,6 +98,11 @@ def shortened(line: str) -> str:
     return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}…"
 
 
+def first_sentence(text: str) -> str:
+    """What a text says before its second sentence, without the full stop."""
+    return text.partition(". ")[0].removesuffix(".")
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A number with its noun: `1 leaf`, `1,200 leaves`."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"

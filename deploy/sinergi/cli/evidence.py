@@ -184,8 +184,8 @@ def verify(
 
     Exit status: 0 all of it is proved, or in a bundle without an event the trees are proved and a
     given key has signed that nothing matches; 1 something is disproved; 2 it is no bundle, or
-    something could not be checked, as for a key that is not given, or a topic that could not be
-    read when it was made.
+    something could not be checked, as where no given key has signed, or a topic could not be read
+    when it was made. Another key than those given may be a newer one of its owner, or a forger's.
 
     Examples:
       sinergi evidence verify case-12.zip --agreement pks.toml

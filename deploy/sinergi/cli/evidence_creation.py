@@ -37,7 +37,7 @@ from sinergi_consumers.audit.series import AuditSeries
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.plain_text import counted
+from sinergi_schemas.plain_text import counted, first_sentence
 from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _left_out(
     for audit in series.audits:
         name = audit.topic.name
         if audit.verdict.not_read:
-            why, _, _ = audit.verdict.not_read.partition(". ")
+            why = first_sentence(audit.verdict.not_read)
             found.append(UnsearchedTopic(name, None, NOT_READ, why))
             continue
         for number in range(agreements.partitions(audit.topic)):

@@ -68,8 +68,8 @@ def show(
     for each in verdict.disproved:
         terminal.note(f"sinergi: disproved: {each}")
     if has_keys:
-        for each in verdict.unchecked:
-            terminal.note(f"sinergi: not checked: {each}")
+        for line in _unchecked(verdict):
+            terminal.note(f"sinergi: not checked: {line}")
     else:
         terminal.note(f"sinergi: {_NO_KEY}", "bold yellow")
     terminal.note(f"verdict: {_sentence(verdict)}", _STYLES[verdict.conclusion])
@@ -95,7 +95,17 @@ def notes(verdict: EvidenceVerdict) -> Iterator[str]:
         for left in verdict.statement.not_searched:
             if not left.is_failure:
                 yield f"sinergi: not searched: {left}"
-    yield f"sinergi: not proved: {_stated(verdict)}"
+    yield f"sinergi: {_stated(verdict)}"
+
+
+def _unchecked(verdict: EvidenceVerdict) -> Iterator[str]:
+    """What could not be checked; files with the same reason share a line."""
+    reasons: dict[str, list[str]] = {}
+    for each in verdict.unchecked:
+        reasons.setdefault(each.what, []).append(each.file)
+    for what, files in reasons.items():
+        more = counted(len(files) - 1, "more file")
+        yield f"{files[0]} and {more}: each {what}" if len(files) > 1 else f"{files[0]} {what}"
 
 
 def _other_agreements(verdict: EvidenceVerdict, held: frozenset[str] | None) -> Iterator[str]:
@@ -115,11 +125,11 @@ def _named(verdict: EvidenceVerdict) -> Counter[str]:
 
 def _stated(verdict: EvidenceVerdict) -> str:
     """What the maker states, and who has signed it."""
-    what = "that no other event matches" if verdict.event_count else "that no event matches"
-    whose = f"{what}; this and what was looked for are statements of the maker"
+    what = "no other event matches" if verdict.event_count else "no event matches"
+    whose = f"what was looked for, and that {what}, is stated by the maker and proved by no bundle"
     if verdict.signed_by:
-        return f"{whose}, signed by {', '.join(verdict.signed_by)}"
-    return f"{whose}, which no given key has signed"
+        return f"{whose}; it is signed by {', '.join(verdict.signed_by)}"
+    return f"{whose}; no given key has signed it"
 
 
 def _sentence(verdict: EvidenceVerdict) -> str:
@@ -136,7 +146,7 @@ def _sentence(verdict: EvidenceVerdict) -> str:
             who = ", ".join(verdict.signed_by)
             return f"attested, not proved: {who} has signed that no event of {trees} matches"
         case Conclusion.PROVED:
-            return f"proved: {events} of {trees}, as their owners sealed them"
+            return f"proved: {events}, as their owners sealed them; {trees} searched"
 
 
 def _row(event: ProvedEvent, zone: CaseZone) -> list[str | TableCell]:

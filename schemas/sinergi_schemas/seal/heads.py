@@ -93,7 +93,7 @@ def sign(heads: SignedHeads, keys: Iterable[SigningKey]) -> str:
         ValueError: a key is a receipt key.
     """
     note = sign_note(str(heads), islice(keys, MOST_SIGNATURES))
-    _parse(_parse_bounded(note).text, heads.bus, heads.agency)
+    _parse(parse_note(note).text, heads.bus, heads.agency)
     return note
 
 
@@ -104,7 +104,7 @@ def verify(note: str, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> Si
         NoteMalformed: the note does not hold the heads of that agency.
         SignatureInvalid, SignatureMissing: see `verify_note`.
     """
-    parsed = _parse_bounded(note)
+    parsed = parse_note(note)
     valid = verify_note(parsed, keys)
     signers = {key for each in valid for key in _signers(parsed, each, keys)}
     stated = _parse(parsed.text, bus, agency)
@@ -121,7 +121,12 @@ def _signers(note: Note, valid: Signature, keys: Iterable[VerifyingKey]) -> Iter
             yield key
 
 
-def _parse_bounded(note: str) -> Note:
+def parse_note(note: str) -> Note:
+    """Parse the note of heads. It verifies no signature.
+
+    Raises:
+        NoteMalformed: it is not a note, or it is too long or has too many signatures.
+    """
     return parse_bounded(note, "heads", MOST_BYTES, MOST_SIGNATURES)
 
 

@@ -45,6 +45,11 @@ class Signature:
     def __str__(self) -> str:
         return f"{_DASH} {self.name} {base64.b64encode(self.key_id + self.value).decode()}\n"
 
+    @property
+    def key_name(self) -> str:
+        """Name and id of the key that it names, as `key_names` writes them."""
+        return f"{self.name}+{self.key_id.hex()}"
+
     def claims(self, key: VerifyingKey) -> bool:
         """Whether the line names this key, by both name and id."""
         return self.key_id == key.id and self.name == key.name

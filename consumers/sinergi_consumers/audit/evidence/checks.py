@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 from sinergi_consumers.audit.evidence import places
 from sinergi_consumers.audit.evidence.bag import BundleProblem
 from sinergi_schemas import errors
+from sinergi_schemas.plain_text import first_sentence
+from sinergi_schemas.seal import checkpoint
+from sinergi_schemas.seal.note import key_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import TopicPartition
 
 T = TypeVar("T")
+
+_OTHER_KEY = "an agreement that names it is needed, or the file was forged; ask its owner"
 
 
 class Disproved(ValueError):
@@ -88,13 +93,44 @@ class BundleChecks:
         except UnicodeDecodeError:
             raise Disproved(path, "is not text in UTF-8") from None
 
-    def owner_rings(self, path: str, tp: TopicPartition) -> list[KeyRing]:
-        """The rings of a topic-partition's owner; if there is none, the file stays unchecked."""
+    def owner_rings(self, path: str, tp: TopicPartition, note: str) -> list[KeyRing]:
+        """The rings of a topic-partition's owner; none if no given key has signed the checkpoint.
+
+        Raises:
+            Disproved: see `is_checkable`; it is no checkpoint.
+        """
+        try:
+            parsed = checkpoint.parse_receipt(note)
+        except errors.NoteMalformed as why:
+            raise Disproved(path, f"is not a checkpoint: {why.what}") from None
         rings = self.trusted.rings(self.bus, tp)
-        if not rings:
-            owner = f"{self.bus}/{places.topic_of(tp).agency}"
-            self.leave(path, f"is signed by {owner}, whose key is not given")
-        return rings
+        keys = [span.key for ring in rings for span in ring.spans]
+        owner = f"{self.bus}/{places.topic_of(tp).agency}"
+        return rings if self.is_checkable(path, parsed, owner, keys) else []
+
+    def is_checkable(self, path: str, note: Note, name: str, keys: Sequence[VerifyingKey]) -> bool:
+        """Whether a given key has signed a note; if not, the file stays unchecked.
+
+        A key of the signer that is not given may be his, or that of a forger.
+
+        Args:
+            name: whose note it is.
+            keys: those of that name that are given.
+
+        Raises:
+            Disproved: nobody has signed it under that name.
+        """
+        if not keys:
+            self.leave(path, f"is signed by {name}, whose key is not given")
+            return False
+        if any(each.claims(key) for each in note.signatures for key in keys):
+            return True
+        others = [each.key_name for each in note.signatures if each.name == name]
+        if not others:
+            raise Disproved(path, f"is not signed by {name}")
+        what = f"is signed by {', '.join(others)}, a key that is not given (given: "
+        self.leave(path, f"{what}{key_names(keys)}): {_OTHER_KEY}")
+        return False
 
     def check_signatures(
         self, path: str, note: Note, keys_of: Callable[[str, str], Sequence[VerifyingKey]]
@@ -110,8 +146,7 @@ class BundleChecks:
         for each in note.signatures:
             claimed = [key for key in keys_of(self.bus, each.name) if each.claims(key)]
             if not claimed:
-                name = f"{each.name}+{each.key_id.hex()}"
-                self.leave(path, f"is signed by {name}, a key that is not given")
+                self.leave(path, f"is signed by {each.key_name}, a key that is not given")
             elif not any(key.verify(each.value, note.text.encode()) for key in claimed):
                 raise Disproved(path, f"has a signature of {each.name} that does not hold")
 
@@ -129,7 +164,7 @@ def first_valid(
         try:
             verify(ring)
         except errors.SealBroken as refused:
-            why = type(refused).__name__
+            why = first_sentence(str(refused))
         else:
             return
-    raise Disproved(path, f"{what} ({why})")
+    raise Disproved(path, f"{what}: {why}")

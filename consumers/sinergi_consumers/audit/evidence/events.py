@@ -13,15 +13,14 @@ from sinergi_consumers.audit.evidence.verdict import ProvedEvent, ProvedReceipt
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Schema
 from sinergi_schemas.seal import checkpoint
-from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.seal.proof import Proof
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sinergi_consumers.audit.evidence.places import EvidencePlace, PlacedFile
-    from sinergi_schemas.seal.key_ring import KeyRing
     from sinergi_schemas.seal.keys import VerifyingKey
+    from sinergi_schemas.seal.note import Note
     from sinergi_schemas.topics import TopicPartition
 
 
@@ -49,10 +48,9 @@ class EventChecks(BundleChecks):
     def _verify(self, place: EvidencePlace, note: str, receipts: Sequence[PlacedFile]) -> None:
         problems = len(self.verdict.disproved)
         event = self.attempt(self._read, place)
-        rings = self.owner_rings(place.proof_path, place.tp)
-        self.attempt(self._check_proof, place, note, rings)
-        held = [self.attempt(self._receipt, place, each, rings) for each in receipts]
-        if rings and event is not None and len(self.verdict.disproved) == problems:
+        is_sealed = self.attempt(self._is_sealed, place, note)
+        held = [self.attempt(self._receipt, place, each) for each in receipts]
+        if is_sealed and event is not None and len(self.verdict.disproved) == problems:
             proved = tuple(each for each in held if each is not None)
             self.verdict.events.append(ProvedEvent(place, event, proved))
 
@@ -91,8 +89,8 @@ class EventChecks(BundleChecks):
         except errors.SchemaRefused:
             raise Disproved(path, "is not a schema of safe shape") from None
 
-    def _check_proof(self, place: EvidencePlace, note: str, rings: list[KeyRing]) -> None:
-        """Check that the proof leads from the leaf to the checkpoint of the tree.
+    def _is_sealed(self, place: EvidencePlace, note: str) -> bool:
+        """Whether the proof leads from the leaf to the checkpoint of the tree, and a key is given.
 
         Raises:
             Disproved: it does not.
@@ -100,11 +98,9 @@ class EventChecks(BundleChecks):
         proof = self._proof(place.proof_path, place)
         if proof.note != note:
             raise Disproved(place.proof_path, "has another checkpoint than the tree")
-        self._check_path(place.proof_path, place, proof, rings)
+        return self._is_path(place.proof_path, place, proof)
 
-    def _receipt(
-        self, place: EvidencePlace, file: PlacedFile, rings: list[KeyRing]
-    ) -> ProvedReceipt | None:
+    def _receipt(self, place: EvidencePlace, file: PlacedFile) -> ProvedReceipt | None:
         """The receipt if it is proved; None if a key is missing.
 
         Raises:
@@ -114,15 +110,15 @@ class EventChecks(BundleChecks):
         name = f"{self.bus}/{reader}/{database}"
         path = place.receipt_path(name)
         proof = self._proof(path, place)
-        self._check_path(path, place, proof, rings)
+        is_owners = self._is_path(path, place, proof)
         keys = self.trusted.of_database(self.bus, reader, database)
-        if not keys:
-            self.leave(path, f"is signed by {name}, whose key is not given")
+        note = checkpoint.parse_receipt(proof.note)
+        if not self.is_checkable(path, note, name, keys):
             return None
-        at = _cosigned_at(proof.note, keys)
+        at = _cosigned_at(note, keys)
         if at is None:
             raise Disproved(path, "has no valid signature of the reader's database")
-        return ProvedReceipt(f"{reader}/{database}", at)
+        return ProvedReceipt(f"{reader}/{database}", at) if is_owners else None
 
     def _proof(self, path: str, place: EvidencePlace) -> Proof:
         text = self.text(path)
@@ -134,13 +130,19 @@ class EventChecks(BundleChecks):
             raise Disproved(path, "is not a proof of this leaf in its one form")
         return proof
 
-    def _check_path(
-        self, path: str, place: EvidencePlace, proof: Proof, rings: list[KeyRing]
-    ) -> None:
+    def _is_path(self, path: str, place: EvidencePlace, proof: Proof) -> bool:
+        """Whether a proof proves the leaf; False if no given key has signed its checkpoint.
+
+        Raises:
+            Disproved: it does not prove the leaf.
+        """
+        rings = self.owner_rings(path, place.tp, proof.note)
+        if not rings:
+            return False
         leaf, origin = self.content(place.leaf_path), place.tp.origin(self.bus)
-        if rings:
-            what = "does not prove the leaf under the given keys"
-            first_valid(rings, lambda ring: proof.verify(leaf, origin, ring), path, what)
+        what = "does not prove the leaf under the given keys"
+        first_valid(rings, lambda ring: proof.verify(leaf, origin, ring), path, what)
+        return True
 
 
 @lru_cache(64)
@@ -153,12 +155,12 @@ def _check_belongs(path: str, file: PlacedFile, found: set[EvidencePlace]) -> No
         raise Disproved(path, "belongs to no event of the bundle")
 
 
-def _cosigned_at(note: str, keys: Sequence[VerifyingKey]) -> int | None:
+def _cosigned_at(note: Note, keys: Sequence[VerifyingKey]) -> int | None:
     """The time of the earliest valid cosignature by one of the keys; None without one."""
     found = []
     for key in keys:
         try:
-            at = checkpoint.verify_cosignature(parse_note(note), key)
+            at = checkpoint.verify_cosignature(note, key)
         except errors.SignatureInvalid:
             at = None
         found += [] if at is None else [at]

@@ -10,6 +10,7 @@ from sinergi_consumers.audit.evidence import places
 from sinergi_consumers.audit.evidence.checks import BundleChecks, Disproved, first_valid
 from sinergi_consumers.audit.evidence.verdict import ProvedTree
 from sinergi_schemas import errors
+from sinergi_schemas.plain_text import first_sentence
 from sinergi_schemas.seal import checkpoint, heads
 from sinergi_schemas.seal.merkle import EMPTY_ROOT, HASH_LENGTH, verify_consistency
 from sinergi_schemas.seal.note import parse_base64, parse_size
@@ -132,7 +133,7 @@ class TreeChecks(BundleChecks):
             raise Disproved(path, f"is not a checkpoint: {why.what}") from None
         if (stated.size, stated.root.hex()) != (tree.size, tree.root):
             raise Disproved(path, f"states another tree than {places.SEARCH}")
-        rings, origin = self.owner_rings(path, tree.tp), tree.tp.origin(self.bus)
+        rings, origin = self.owner_rings(path, tree.tp, note), tree.tp.origin(self.bus)
         if not rings:
             return None
         what = "is not valid under the given keys"
@@ -178,14 +179,13 @@ class TreeChecks(BundleChecks):
         path = places.heads_path(agency)
         if path not in self.payload:
             return None
-        keys = self.trusted.of_agency(self.bus, agency)
-        if not keys:
-            self.leave(path, f"is signed by {self.bus}/{agency}, whose key is not given")
-            return None
+        keys, note = self.trusted.of_agency(self.bus, agency), self.text(path)
         try:
-            return heads.verify(self.text(path), self.bus, agency, keys)
+            if not self.is_checkable(path, heads.parse_note(note), f"{self.bus}/{agency}", keys):
+                return None
+            return heads.verify(note, self.bus, agency, keys)
         except errors.SealBroken as why:
-            what = f"is not valid under the given keys ({type(why).__name__})"
+            what = f"is not valid under the given keys: {first_sentence(str(why))}"
             raise Disproved(path, what) from None
 
 
