@@ -26,10 +26,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def near_name(name: str, known: Iterable[str]) -> str | None:
     """The nearest of the known names, or None if all are too different.
 
+    Upper and lower case do not count: who writes TRANSFER for transfer has misspelt no letter.
     Comparing two names takes time in proportion to the product of their lengths. So only names of
     an ordinary length are compared, and only the first of many.
     """
     if len(name) > _LONGEST_NAME:
         return None
     compared = [each for each in sorted(known)[:_MOST_NAMES] if len(each) <= _LONGEST_NAME]
-    return next(iter(get_close_matches(name, compared, n=1, cutoff=0.6)), None)
+    folded = {each.casefold(): each for each in compared}
+    near = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, TextColumn
 
-from sinergi.cli import journaled_run, match_report, terminal, verdict
+from sinergi.cli import journaled_run, match_report, replay_topics, terminal, verdict
 from sinergi.cli.reading_place import reading_place
 from sinergi.cli.replay_progress import message_progress
 from sinergi.exit_status import ExitStatus
@@ -20,7 +20,6 @@ from sinergi_consumers.audit.records.relations import RecordRelations, relations
 from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +103,7 @@ class RecordSearch:
         self._place = reading_place(settings, self.agreements, archive)
         self.readable = self._place.readable()
         where = "may be read here" if archive is None else f"is in {archive}"
-        self.topics = _chosen(self.readable, event_type, agency, where)
+        self.topics = _chosen(self.readable, event_type, agency, self.agreements, where)
 
     def bus(self, topic: Topic) -> Bus:
         """How a topic is read."""
@@ -194,20 +193,24 @@ def report_verdict(found: FoundRecord, record_id: str, agreements: Agreements) -
                 terminal.note(f"    {replay} compares the keys of its other partitions too")
 
 
-def _chosen(readable: list[Topic], event_type: str, agency: str | None, where: str) -> list[Topic]:
+def _chosen(
+    readable: list[Topic], event_type: str, agency: str | None, agreements: Agreements, where: str
+) -> list[Topic]:
     types = sorted({each.event_type for each in readable})
     if not types:
         raise errors.RecordRefused("no agreement lets you read a topic")
     if event_type not in types:
         what = f"no topic of the event type {event_type!r} {where}"
-        raise errors.RecordRefused(f"{what}; {did_you_mean(event_type, types)}")
+        agreed = {each.event_type for each in agreements.topics()}
+        raise errors.RecordRefused(f"{what}; {replay_topics.instead(event_type, types, agreed)}")
     found = [each for each in readable if each.event_type == event_type]
     if agency is None:
         return found
     agencies = [each.agency for each in found]
     if agency not in agencies:
         what = f"no topic of {agency!r} with this event type {where}"
-        raise errors.RecordRefused(f"{what}; {did_you_mean(agency, agencies)}")
+        hint = replay_topics.instead(agency, agencies, agreements.agencies)
+        raise errors.RecordRefused(f"{what}; {hint}")
     return [each for each in found if each.agency == agency]
 
 

@@ -69,13 +69,13 @@ def chosen(
         for each in place.readable()
         if reader is None or reader in place.agreements.readers(each)
     ]
-    for option, values, known in (
-        ("--agency", agencies, {each.agency for each in readable}),
-        ("--type", event_types, {each.event_type for each in readable}),
+    for option, values, known, agreed in (
+        ("--agency", agencies, {each.agency for each in readable}, place.agreements.agencies),
+        ("--type", event_types, {each.event_type for each in readable}, _types(place.agreements)),
     ):
         if unknown := [each for each in values if each not in known]:
             what = f"{option} {unknown[0]} leaves no topic to read"
-            raise errors.ReplayRefused(f"{what}; there are topics of {', '.join(sorted(known))}")
+            raise errors.ReplayRefused(f"{what}; {instead(unknown[0], known, agreed)}")
     found = [
         each
         for each in readable
@@ -116,13 +116,29 @@ def check_agreed(agreements: Agreements, named: Sequence[Topic]) -> None:
     Raises:
         EventTypeUnknown, NotAgreed: as `chosen`.
     """
-    agreed = agreements.topics()
-    known = {*Catalog.shipped().event_types, *(each.event_type for each in agreed)}
+    agreed, known = agreements.topics(), _types(agreements)
     for each in named:
         if each.event_type not in known:
             raise errors.EventTypeUnknown(each.event_type, tuple(sorted(known)))
         if each not in agreed:
             raise errors.NotAgreed(each.name, _agreed_instead(each, agreed))
+
+
+def instead(name: str, there: Collection[str], agreed: Collection[str]) -> str:
+    """What to name in place of an agency or event type of which no topic is there.
+
+    Args:
+        there: those of which a topic is there.
+        agreed: all of the agreements, none of which is misspelt.
+    """
+    if there and name in agreed:
+        return f"there are topics of {', '.join(sorted(there))}"
+    return did_you_mean(name, there)
+
+
+def _types(agreements: Agreements) -> set[str]:
+    """The event types of this version and of the agreements."""
+    return {*Catalog.shipped().event_types, *(each.event_type for each in agreements.topics())}
 
 
 def _agreed_instead(topic: Topic, agreed: Collection[Topic]) -> str:

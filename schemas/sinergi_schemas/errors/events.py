@@ -37,8 +37,7 @@ class SchemaRefused(Refused):
 
 
 class EventTypeUnknown(Refused):
-    """There is no event type {event_type}; there are {names}{hint}. Name one of these, or install
-    the version of Sinergi that has it.
+    """There is no event type {event_type}; {hint} install the version of Sinergi that has it.
 
     Attributes:
         known: the event types that there are.
@@ -48,15 +47,11 @@ class EventTypeUnknown(Refused):
     known: tuple[str, ...]
 
     @property
-    def names(self) -> str:
-        """All that there are."""
-        return ", ".join(self.known)
-
-    @property
     def hint(self) -> str:
-        """The nearest of them as a question; empty if all are too different."""
-        near = near_name(self.event_type, self.known)
-        return f"; did you mean {near}?" if near else ""
+        """The nearest of them as a question, or all of them if they are too different."""
+        if near := near_name(self.event_type, self.known):
+            return f"did you mean {near}? If not,"
+        return f"there are {', '.join(self.known)}. Name one of these, or"
 
 
 class VersionUnknown(Refused):
