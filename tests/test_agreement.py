@@ -341,7 +341,9 @@ def test_a_folder_with_the_name_of_a_file_is_named_and_no_descriptor_stays_open(
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(AgreementRefused) as caught:
         Agreements.load(tmp_path)
-    assert f"{tmp_path}/yy.toml: cannot be read (Is a directory)" in str(caught.value)
+    assert f"{tmp_path}/yy.toml: cannot be read (Is a directory); name a file in it" in str(
+        caught.value
+    )
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 

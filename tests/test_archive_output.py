@@ -55,6 +55,17 @@ def test_an_existing_file_is_replaced_with_force_only(archived: ArchivedPair) ->
     assert files(archived).keys() == before.keys()
 
 
+def test_the_offsets_of_an_archive_are_shown_with_the_last_one(archived: ArchivedPair) -> None:
+    topic, _, rest = archived.run("archive", "show", str(archived.file))[1].partition(
+        archived.pair.topic.name
+    )
+    shown = [each.split()[1:5] for each in rest.splitlines()[2:]]
+    found = ArchiveFile(archived.file).partitions
+    ends = [each.end_offset for each in found if each.topic == archived.pair.topic.name]
+    assert [each[:3] for each in shown[: len(ends)]] == [["0", "to", f"{end - 1}"] for end in ends]
+    assert topic
+
+
 def all_sent(pair: AgencyPair, count: int) -> bool:
     sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
     return pair.ask(sent, pair.producer) == [(count,)]

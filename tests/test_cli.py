@@ -58,11 +58,22 @@ def test_every_command_explains_itself(run: Run, name: str) -> None:
     status, out, _ = run(name, "--help")
     assert status == 0
     assert f"sinergi {name}" in out
+    assert "<bool>" not in out  # a flag takes no value
 
 
 def test_a_mistyped_command_gets_the_nearest_one_and_no_other(run: Run) -> None:
     assert "Did you mean 'provision'?" in run("provison")[2]
     assert "Did you mean" not in run("xyzzy")[2]
+
+
+@pytest.mark.parametrize("option", [("--config", "x.toml"), ("--set", "agency=a"), ("--debug",)])
+def test_an_option_of_all_commands_that_stands_behind_one_is_told_its_place(
+    run: Run, option: tuple[str, ...]
+) -> None:
+    for command in ("replay", "archive show"):
+        said = run(*command.split(), *option)[2]
+        assert f"{option[0]} stands before the command: `sinergi {option[0]} … COMMAND`" in said
+        assert "No such option: --confg" in run(*command.split(), "--confg", "x.toml")[2]
 
 
 @pytest.mark.parametrize("name", sorted(commands.installed()))
@@ -213,7 +224,8 @@ def test_an_error_is_one_line_on_stderr_and_status_2(
     status, out, err = run("--config", "nowhere.toml", "settings")
     assert (status, out) == (2, "")
     assert (
-        err == "sinergi: The settings cannot be used:\n  nowhere.toml: No such file or directory\n"
+        err == "sinergi: The settings cannot be used:\n  nowhere.toml: cannot be read"
+        " (No such file or directory); check its name and folder\n"
     )
 
 
@@ -286,7 +298,7 @@ def test_with_json_logs_the_error_that_ends_a_command_is_a_json_line_too(run: Ru
     assert (status, out) == (2, "")
     (line,) = map(json.loads, err.splitlines())
     assert (line["level"], line["error"]) == ("error", "SettingsRefused")
-    assert "nowhere.toml: No such file or directory" in line["event"]
+    assert "nowhere.toml: cannot be read (No such file or directory); check" in line["event"]
     assert "Traceback" not in err
     _, _, err = run("--debug", "--log-json", "--config", "nowhere.toml", "settings")
     (line,) = map(json.loads, err.splitlines())
@@ -317,8 +329,10 @@ def test_every_command_that_meets_a_missing_library_when_it_runs_names_the_extra
         command.callback = missing
         with typer.Context(command) as context, pytest.raises(errors.ExtraMissing) as caught:
             command.invoke(context)
-        said = f"`{' '.join(words)}` needs polars, which is not installed"
-        assert f"{said}: `pip install '/path/to/the/clone[consumers]'`" in str(caught.value)
+        said = f"`{' '.join(words)}` needs the library polars, which is not installed here."
+        assert str(caught.value).startswith(said)
+        remedy = "from your clone of Sinergi: `pip install '/path/to/the/clone[consumers]'`."
+        assert remedy in str(caught.value)
 
 
 def test_the_libraries_of_every_extra_are_known() -> None:
@@ -375,7 +389,7 @@ def test_after_an_install_without_extras_each_command_names_the_extra_that_it_ne
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"not installed: `pip install '/path/to/the/clone[{extra}]'`" in done.stderr
+    assert f"from your clone of Sinergi: `pip install '/path/to/the/clone[{extra}]'`" in done.stderr
 
 
 def test_init_prints_the_agencys_part_of_an_agreement(

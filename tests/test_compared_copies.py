@@ -295,6 +295,6 @@ def test_a_copy_is_recognised_by_the_origins_of_its_checkpoints(
 
 
 def test_one_leaf_is_named_as_one() -> None:
-    assert (leaf_range(3, 4), leaf_range(3, 5)) == ("leaf 3", "leaves 3 to 5 (exclusive)")
+    assert (leaf_range(3, 4), leaf_range(3, 5)) == ("leaf 3", "leaves 3 to 4")
     assert "at leaf 3 are not those" in str(errors.SealMismatch("bus/t/0", 3, 4))
-    assert "at leaves 3 to 5 (exclusive) are" in str(errors.SealMismatch("bus/t/0", 3, 5))
+    assert "at leaves 3 to 4 are" in str(errors.SealMismatch("bus/t/0", 3, 5))

@@ -221,6 +221,8 @@ def test_an_error_says_all_that_it_knows(kind: Kind) -> None:
     assert "\n" not in message
     for name in get_type_hints(kind):
         value = getattr(error, name)
+        if name == "end":  # of a half-open range, of which a person is shown the last one
+            value -= 1
         assert str(value[0] if isinstance(value, tuple) else value) in message, name
 
 

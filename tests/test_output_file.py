@@ -148,7 +148,7 @@ def test_a_link_to_nothing_makes_nothing(tmp_path: Path, target: str) -> None:
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("folder", "it is a folder"),
+        ("folder", r"it is a folder\); name a file in it"),
         ("none/file", r"the folder .*/none does not exist\); make it, or name another file"),
         ("file/x", "file is no folder|Not a directory"),
         ("x" * 256, "File name too long"),

@@ -94,7 +94,7 @@ def test_a_file_is_found_where_it_is_said_to_be(
     assert load(None, {}, {"SINERGI_CONFIG": str(file)}).file == file
     monkeypatch.chdir(file.parent)
     assert load(None, {}, {}).agency == BNNK
-    with pytest.raises(SettingsRefused, match=r"nowhere\.toml: No such file"):
+    with pytest.raises(SettingsRefused, match=r"nowhere\.toml: cannot be read \(No such file"):
         load(Path("nowhere.toml"), {}, {})
 
 

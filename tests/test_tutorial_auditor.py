@@ -170,3 +170,10 @@ def test_the_page_is_narrow_and_its_links_lead_somewhere() -> None:
     assert max(map(len, TUTORIAL.splitlines())) <= MOST_COLUMNS
     for target in re.findall(r"\]\(([^)#]+)\)", TUTORIAL):
         assert (ROOT / "docs" / target).exists(), target
+
+
+def test_what_the_page_makes_in_a_clone_is_ignored_by_git() -> None:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    (environment,) = re.findall(r"python3 -m venv (\S+) &&", TUTORIAL)
+    (demo,) = re.findall(r"sinergi demo --keep (\S+)", TUTORIAL)
+    assert {f"/{environment}/", f"/{demo}/"} <= set(ignored)

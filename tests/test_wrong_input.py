@@ -225,8 +225,12 @@ SAID: dict[str, tuple[Mistake, str, str]] = {
         ".key is there already",
     ),
     # settings
-    "no such file": (nothing, "--config none.toml relay", "none.toml: No such file"),
-    "a folder": (nothing, "--config agreements relay", "agreements: Is a directory"),
+    "no such file": (
+        nothing,
+        "--config none.toml relay",
+        "none.toml: cannot be read (No such file",
+    ),
+    "a folder": (nothing, "--config agreements relay", "(Is a directory); name a file in it"),
     "not TOML": (
         lambda agency: agency.edit("sinergi.toml", '"agreements"', "agreements"),
         "outbox list",

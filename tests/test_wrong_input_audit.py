@@ -237,7 +237,33 @@ def ask(
             ["--set", "agreements=nowhere", "replay", TOPIC],
             "nowhere cannot be used as the folder of agreements (the setting `agreements`):\n  can",
         ),
-        (["--config", "nowhere.toml", "replay", TOPIC], "nowhere.toml: No such file or directory"),
+        (
+            ["--config", "nowhere.toml", "replay", TOPIC],
+            "nowhere.toml: cannot be read (No such file or directory); check its name and folder",
+        ),
+        (["--config", ".", "replay", TOPIC], ".: cannot be read (Is a directory); name a file in"),
+        (
+            ["rebuild", "transfer"],
+            "`sinergi rebuild` works on the database of a reading agency, and",
+        ),
+        (
+            ["journal"],
+            "That agency can run it, with its settings: `sinergi --config FILE journal`.",
+        ),
+        (["agreement", "show", "."], ".: cannot be read (Is a directory); name a file in it"),
+        (["agreement", "show", "nix"], "(No such file or directory); check its name and folder"),
+        (
+            ["--set", "agreements=nix", "verify"],
+            "cannot be read (No such file or directory); check its name, or make it",
+        ),
+        (
+            ["--set", "agreements=sinergi.toml", "verify"],
+            "cannot be read (Not a directory); name the folder, and not a file in it",
+        ),
+        (
+            ["replay", AGREED, "--archive", "."],
+            "cannot be read (Is a directory); name a file in it",
+        ),
         (["--set", "kafka.bootstrap=", "replay", TOPIC], "kafka.bootstrap"),
         (["status"], "The brokers do not answer"),
         (["--set", "agency=UPPER", "status"], "'UPPER' cannot name an agency"),
@@ -388,7 +414,7 @@ def test_a_copy_that_is_not_there_is_named(
     for option in ("--copy", "--against"):
         found = ask(*here(pair), "replay", pair.topic.name, option, "nowhere", "--key", "none")
         assert found.status == ExitStatus.ERROR
-        assert "there is no topic nowhere on these brokers" in found.err
+        assert "there is no topic nowhere here; check its name" in found.err
 
 
 def test_notes_that_find_no_room_are_named(

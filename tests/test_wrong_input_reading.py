@@ -169,7 +169,11 @@ UPGRADE = "db upgrade --role consumer"
 SAID: dict[str, tuple[Mistake, str, str]] = {
     # materialise
     "a word too many": (nothing, "materialise now", "unexpected extra argument"),
-    "no such file": (nothing, "--config none.toml materialise", "none.toml: No such file"),
+    "no such file": (
+        nothing,
+        "--config none.toml materialise",
+        "none.toml: cannot be read (No such file",
+    ),
     "settings not TOML": (
         lambda reader: reader.write("sinergi.toml", b'agency = "x'),
         "materialise",

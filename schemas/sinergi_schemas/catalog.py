@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sinergi_schemas import errors
 from sinergi_schemas.avro_types import shape
 from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.topics import is_slug
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class Catalog:
         try:
             found = {f"{name}/{n}": (name, n, text) for name, n, text in _files(folder)}
         except OSError as why:
-            raise errors.SchemaRefused(str(folder), f"it cannot be read ({why.strerror})") from why
+            what = f"it {unread(why, is_folder=True)}"
+            raise errors.SchemaRefused(str(folder), what) from why
         if not found:
             raise errors.SchemaRefused(str(folder), "it holds no <event-type>/<version>.avsc")
         ids = _ids(folder, found.keys())
@@ -186,7 +188,7 @@ def _files(folder: Traversable) -> Iterator[tuple[str, int, bytes]]:
             try:
                 data = _read(path)
             except OSError as why:
-                what = f"it cannot be read ({why.strerror})"
+                what = f"it {unread(why)}"
                 raise errors.SchemaRefused(f"{inner.name}/{path.name}", what) from None
             yield inner.name, int(matched[1]), data
 

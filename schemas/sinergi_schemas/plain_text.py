@@ -117,8 +117,12 @@ def some(names: Iterable[str]) -> str:
 
 
 def leaf_range(start: int, end: int) -> str:
-    """A range of leaves: `leaf 3`, `leaves 3 to 19 (exclusive)`."""
-    return f"leaf {start}" if end == start + 1 else f"leaves {start} to {end} (exclusive)"
+    """A range of leaves with its last one, as `--leaf` takes it: `leaf 3`, `leaves 3 to 19`.
+
+    Args:
+        end: the leaf after the last one.
+    """
+    return f"leaf {start}" if end == start + 1 else f"leaves {start} to {end - 1}"
 
 
 def _escaped(found: re.Match[str]) -> str:

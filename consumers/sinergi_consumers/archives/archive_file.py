@@ -18,6 +18,7 @@ from sinergi_consumers.archives.message_blocks import BlockInvalid
 from sinergi_consumers.archives.zip_form import NotThisForm, ZipMembers
 from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import check_readable
+from sinergi_schemas.files.read_failures import unread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,8 +111,7 @@ class ArchiveFile:
                 file.seek(at)
                 return file.read(size)
         except OSError as why:
-            what = f"it cannot be read ({why.strerror})"
-            raise errors.ArchiveRefused(str(self.path), what) from None
+            raise errors.ArchiveRefused(str(self.path), f"it {unread(why)}") from None
 
     def _block(self, archived: ArchivedPartition, place: BlockPlace) -> list[ArchivedMessage]:
         data = self._members.read(self._members[archived.member], place.at, place.length)

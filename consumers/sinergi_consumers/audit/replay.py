@@ -304,7 +304,7 @@ class Replay:
     def _partitions_of_copy(self, count: int | None, expected: int) -> range:
         """As `partitions`, but without advice to create or change a topic that may be evidence."""
         if count is None:
-            raise errors.ReplayRefused(f"there is no topic {self.name} on these brokers")
+            raise errors.ReplayRefused(f"there is no topic {self.name} here; check its name")
         what = f"the copy {self.name} has {counted(count, 'partition')}, and {expected} are agreed"
         if count < expected:
             hint = "it is not a complete copy"

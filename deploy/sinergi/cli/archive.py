@@ -103,8 +103,9 @@ def show(
 ) -> None:
     """Show what an archive has, and check that every byte of it is as it was written.
 
-    It needs no settings and no broker. Whether the topics are what their owners sealed is found out
-    by `sinergi replay --archive FILE`, with the keys of your own agreements.
+    It needs no settings and no broker. It repeats what its maker found wrong with the topics when
+    they were archived. Whether they are what their owners sealed, you find out yourself by `sinergi
+    replay --archive FILE`, with the keys of your own agreements.
 
     Exit status: 0 it is whole; 2 it is damaged, or no archive.
 

@@ -74,12 +74,17 @@ def _problems(manifest: Manifest) -> Iterator[str]:
             yield f"{each.tp} lacks {batches} that the client could not read"
 
 
+def _offsets(each: ArchivedPartition) -> str:
+    first, last = each.first_offset, each.end_offset - 1
+    return f"{first} to {last}" if first < last else str(first) if first == last else "none"
+
+
 def _row(each: ArchivedPartition) -> list[str | TableCell]:
     tree = each.tree
     return [
         each.topic,
         str(each.partition),
-        f"{each.first_offset}–{each.end_offset}",
+        _offsets(each),
         f"{each.messages:,}",
         "" if tree is None else f"{tree.leaves:,}",
         "" if tree is None else f"{tree.unsealed:,}",

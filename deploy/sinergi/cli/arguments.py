@@ -20,15 +20,25 @@ _CHECKED_LATER = {"override"}
 def checked(command: Any) -> Any:
     """The command, whose parameters, and those of the commands below it, are checked.
 
-    Its help loses the line ends of the source, which would break lines in a narrow terminal.
+    Its help loses the line ends of the source, which would break lines in a narrow terminal, and
+    the type of a flag, which takes no value.
     """
     command.help = command.help and unwrapped(command.help)
-    for parameter in command.params:
+    find_help = command.get_help_option
+    command.get_help_option = lambda context: _without_type(find_help(context))
+    for parameter in map(_without_type, command.params):
         if parameter.name not in _CHECKED_LATER:
             _check(parameter)
     for inner in getattr(command, "commands", {}).values():
         checked(inner)
     return command
+
+
+def _without_type(parameter: Any) -> Any:
+    """The parameter; if it is a flag, the help shows no type of a value beside it."""
+    if getattr(parameter, "is_flag", False):
+        parameter.metavar = ""
+    return parameter
 
 
 def unwrapped(text: str) -> str:

@@ -56,7 +56,8 @@ def journal(
       sinergi journal --from 2026-03-01T00:00+07:00 --json
     """
     start, end = interval("--from", since, "--to", until)
-    found, count = Journal(root.settings().consumer_database).entries(start, end, limit)
+    database = root.reader_settings("journal").consumer_database
+    found, count = Journal(database).entries(start, end, limit)
     terminal.show_rows(_COLUMNS, found, _cells, count, as_json=as_json)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi.cli.option_sets import taking
-from sinergi.cli.replay_filter import instant, interval
+from sinergi.cli.replay_filter import instant, interval, past
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql.address import conninfo
@@ -65,8 +65,8 @@ class ReaderChoice:
         """
         arrived = ("--arrived-from", self.arrived_since, "--arrived-to", self.arrived_until)
         start, end = interval(*arrived)
-        if start and start > SYSTEM.now():
-            raise errors.ReplayRefused(f"--arrived-from {self.arrived_since!r} lies in the future")
+        if start and self.arrived_since:
+            past("--arrived-from", self.arrived_since, start)
         return (start, end) if start or end else None
 
     @property

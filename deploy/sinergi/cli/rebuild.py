@@ -98,7 +98,7 @@ def rebuild(
         if as_json and OutputFile.is_standard_output(to_file):
             raise errors.RebuildRefused(projection, row_differences.BOTH)
     decided = decision(_WHY if why is None else why)
-    settings, catalog = root.settings(), Catalog.shipped()
+    settings, catalog = root.reader_settings("rebuild"), Catalog.shipped()
     place = reading_place(settings, settings.agreements(), archive)
     task = _rebuild(place, catalog, projection)
     request = AuditRequest("rebuild", why, {"projection": projection, "apply": apply})

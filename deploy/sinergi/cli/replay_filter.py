@@ -20,6 +20,7 @@ from sinergi_consumers.audit.event_filter import (
 )
 from sinergi_consumers.audit.similar_names import SimilarName
 from sinergi_schemas import errors
+from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.events.values import Nik, RegionCode
 
 if TYPE_CHECKING:
@@ -102,6 +103,17 @@ def instant(option: str, text: str | None) -> datetime | None:
         found.astimezone(UTC)
     except OverflowError:
         raise errors.ReplayRefused(f"{option} {text!r} lies outside the years 1 to 9999") from None
+    return found
+
+
+def past(option: str, text: str, found: datetime) -> datetime:
+    """A time that an option names, and that has to be over.
+
+    Raises:
+        ReplayRefused: it lies in the future.
+    """
+    if found > SYSTEM.now():
+        raise errors.ReplayRefused(f"{option} {text!r} lies in the future")
     return found
 
 

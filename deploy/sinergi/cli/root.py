@@ -66,6 +66,19 @@ def settings() -> Settings:
     return _invocation.settings
 
 
+def reader_settings(command: str) -> Settings:
+    """The settings for a command that works on the database of a reading agency.
+
+    Raises:
+        ReaderCommand: they are those of an auditor, who has none.
+        SettingsRefused: as `settings`.
+    """
+    found = settings()
+    if found.values.agency is None and found.values.consumer.database is None:
+        raise errors.ReaderCommand(command)
+    return found
+
+
 # A command that could not write all of its output does not end with these, but with ERROR.
 _VERDICTS = (ExitStatus.SUCCESS, ExitStatus.NEGATIVE)
 
@@ -115,8 +128,21 @@ class _Commands(typer.core.TyperGroup):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        with _plain_messages():
+        with _plain_messages(), self._placing_options():
             return super().invoke(ctx)
+
+    @contextmanager
+    def _placing_options(self) -> Iterator[None]:
+        """Say of an option that stands after the command that it has to stand before it."""
+        try:
+            yield
+        except TyperException as why:
+            unknown: Any = why
+            name = getattr(unknown, "option_name", None)  # only the error for an unknown one has it
+            if any(name in each.opts for each in self.params):
+                unknown.message = f"{name} stands before the command: `sinergi {name} … COMMAND`"
+                unknown.possibilities = None
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         try:

@@ -21,6 +21,7 @@ from sinergi_schemas.agreements.key_steps import KnownFiles
 from sinergi_schemas.agreements.replacement import no_longer, replaced_by, with_replacements
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.files.input_file import matching, read_regular
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.files.toml_file import FileProblem
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.near_names import did_you_mean
@@ -301,7 +302,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return read_regular(path, MOST_BYTES)[1]
     except OSError as why:
-        raise _refused(path, f"cannot be read ({why.strerror})") from None
+        raise _refused(path, unread(why)) from None
 
 
 def _refused(path: Path, what: str) -> errors.AgreementRefused:

@@ -21,6 +21,7 @@ from sinergi.settings.value_types import (
 )
 from sinergi_schemas import errors
 from sinergi_schemas.files import file_rights, input_file
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.plain_text import is_text, listing
 from sinergi_schemas.timeouts import Timeouts
 
@@ -339,7 +340,7 @@ def _for_client(key: str, path: Path) -> str:
     try:
         input_file.check_readable(path)
     except OSError as why:
-        raise refused(f"{key}: {path} cannot be read ({why.strerror})") from None
+        raise refused(f"{key}: {path} {unread(why)}") from None
     if not is_text(str(path)):
         raise refused(f"{key}: the Kafka client takes no path that is not UTF-8; rename {path}")
     return str(path)
@@ -359,7 +360,7 @@ def _secret(
     try:
         mode, data = read(path, _MOST_BYTES)
     except OSError as why:
-        raise refused(f"{key}: {path} cannot be read ({why.strerror})") from None
+        raise refused(f"{key}: {path} {unread(why)}") from None
     if file_rights.is_open(mode):
         remedy = (
             f"name another file; or if it is your {what}, `chmod 600 {path}`, and make a new one"

@@ -11,6 +11,7 @@ from sinergi.settings.model import refused
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from sinergi_schemas.files.input_file import matching
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def held_keys(folder: Path) -> dict[Path, SigningKey]:
     except FileNotFoundError:
         return {}
     except OSError as why:
-        raise refused(f"keys: {folder} cannot be read ({why.strerror})") from None
+        raise refused(f"keys: {folder} {unread(why, is_folder=True)}") from None
     return {path: SigningKey.load(path) for path in found}
 
 

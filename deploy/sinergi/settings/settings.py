@@ -28,6 +28,7 @@ from sinergi.settings.model import (
     variable,
 )
 from sinergi_schemas.files import file_rights, input_file, toml_file, toml_limits
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.files.toml_file import FileProblem
 from sinergi_schemas.plain_text import is_text
 
@@ -328,8 +329,10 @@ def _from_file(file: Path | None) -> Iterator[_Layered]:
         return
     try:
         read = toml_file.read(input_file.read(file, toml_limits.MOST_BYTES)[1])
-    except (OSError, ValueError) as why:
-        raise refused(f"{file}: {getattr(why, 'strerror', why)}") from None
+    except OSError as why:
+        raise refused(f"{file}: {unread(why)}") from None
+    except ValueError as why:
+        raise refused(f"{file}: {why}") from None
     for key, value in _leaves(read):
         yield _Layered(key, relative_paths.beside(file.parent, key, value), str(file))
 

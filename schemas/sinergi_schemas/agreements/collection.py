@@ -15,6 +15,7 @@ from sinergi_schemas.agreements.model import Agreement, Party, ReceiptKey
 from sinergi_schemas.agreements.replacement import with_replacements
 from sinergi_schemas.files.file_rights import writable_by_all
 from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.plain_text import listing, some
 from sinergi_schemas.seal.key_ring import KeyRing
@@ -76,7 +77,7 @@ class Agreements:
             found = [place for each in (folder, *files) for place in writable_by_all(each)]
             writable = dict.fromkeys(found)
         except OSError as why:
-            what = f"{why.filename}: cannot be read ({why.strerror})"
+            what = f"{why.filename}: {unread(why)}"
             raise errors.AgreementRefused(str(folder), listing([what])) from None
         if writable:
             what = "every user may write there, and could let any key sign"
@@ -355,7 +356,7 @@ def files_in(folder: Path) -> list[Path]:
     try:
         found = sorted(each for each in folder.iterdir() if each.suffix == ".toml")
     except OSError as why:
-        what = f"cannot be read ({why.strerror})"
+        what = unread(why, is_folder=True)
         raise errors.AgreementFolderRefused(str(folder), listing([what])) from None
     if not found:
         hint = "it contains no agreement; put the parties' *.toml files there"

@@ -23,8 +23,7 @@ class LoginRefused(Unavailable):
 
 class NotPermitted(Unavailable):
     """{principal} lacks the right {operation} on {resource} ({reported}). Ask the brokers'
-    operator: `sinergi provision plan` shows him the agreement that gives it, and `apply` grants it.
-    Without an agreement he grants it:
+    operator: `sinergi provision apply` grants what an agreement gives, and otherwise
     `kafka-acls --add --allow-principal '{principal}' --operation {operation} {flags}`.
 
     Attributes:
@@ -41,7 +40,12 @@ class NotPermitted(Unavailable):
     @property
     def resource(self) -> str:
         """What the right is missing on."""
-        return f"{self.kind} {', '.join(self.names)}" if self.names else f"the {self.kind}"
+        if not self.names:
+            return f"the {self.kind}"
+        # Brokers give the same answer for a topic that they do not have: it might be a secret.
+        asks = self.kind == "topic" and self.operation in ("Describe", "Read")
+        absent = ", or there is no such topic" if asks else ""
+        return f"{self.kind} {', '.join(self.names)}{absent}"
 
     @property
     def flags(self) -> str:

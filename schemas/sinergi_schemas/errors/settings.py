@@ -14,6 +14,15 @@ class AgencyCommand(Refused):
     command: str
 
 
+class ReaderCommand(Refused):
+    """`sinergi {command}` works on the database of a reading agency, and these settings name none
+    (consumer.database). That agency can run it, with its settings: `sinergi --config FILE
+    {command}`.
+    """
+
+    command: str
+
+
 class SettingsRefused(Refused):
     """The settings cannot be used:{listing}
 
@@ -24,8 +33,8 @@ class SettingsRefused(Refused):
 
 
 class ExtraMissing(Refused):
-    """`{command}` needs {library}, which is not installed: `pip install
-    '/path/to/the/clone[{extra}]'`, or a wheel of it. An index has no package of ours.
+    """`{command}` needs the library {library}, which is not installed here. Install it from your
+    clone of Sinergi: `pip install '/path/to/the/clone[{extra}]'`. No package index has Sinergi.
     """
 
     command: str

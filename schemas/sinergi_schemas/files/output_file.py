@@ -297,8 +297,9 @@ def _place(path: Path, *, force: bool) -> Path:
     if path.exists():
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            what = "it is a folder" if stat.S_ISDIR(mode) else "it is a disk"
-            raise errors.OutputRefused(str(path), what)
+            if stat.S_ISDIR(mode):
+                raise errors.OutputRefused(str(path), "it is a folder", "name a file in it")
+            raise errors.OutputRefused(str(path), "it is a disk")
         if not force:
             raise errors.OutputExists(str(path))
     elif path.is_symlink():
