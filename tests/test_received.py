@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
@@ -133,9 +134,29 @@ def test_the_table_is_narrow_and_says_not_yet_and_at_the_latest(bus: ReceivedBus
     assert head.split()[:2] == ["rev.", "reader"]
     assert "+07:00" not in "".join(rows)
     assert max(map(len, out.splitlines())) <= 100
-    assert "at the latest" in rows[0]
+    assert "0 to 3" in rows[0]
+    assert "at the latest: its newest" in rows[0]
     assert "not yet" in rows[-1]
     assert "verdict of partition 0: " in err
+
+
+def test_with_its_database_away_a_reader_is_told_what_the_receipts_topic_says(
+    bus: ReceivedBus,
+) -> None:
+    settings = tomllib.loads(bus.pair.reader_settings.read_text(encoding="utf-8"))
+    settings["consumer"]["database"] = "postgresql://nobody@127.0.0.1:1/none"
+    settings["agreements"] = str(bus.pair.folder)
+    away = bus.settings(**settings)
+    status, out, err = bus.received(away, "transfer", "P/1", "--json")
+    assert status == 2
+    told = [each["receipts"][0]["known_from"] for each in json.loads(out)["revisions"]]
+    assert told == ["receipts topic", "receipts topic", None]
+    assert "the reader's table could not be read, so of each database only its newest" in err
+    status = run(["--config", str(away), "record", "transfer", "P/1", "--no-related"])
+    shown = bus.capsys.readouterr()
+    assert status == 2
+    assert "at the latest: its newest" in shown.out
+    assert "the reader's table could not be read" in shown.err
 
 
 def test_a_stored_receipt_that_was_changed_does_not_count(bus: ReceivedBus) -> None:

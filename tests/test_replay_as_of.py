@@ -338,9 +338,11 @@ def test_before_the_first_receipt_the_reader_had_nothing(live: LiveReader, empty
     assert "no receipt of it was found for these topics" in err
     live.materialise()
     status, _, err = live.sinergi("replay", "--as-of", "2026-03-03T17:00+07:00", "--into", empty)
-    assert status == ExitStatus.ERROR
+    assert status == ExitStatus.SUCCESS, err
+    filled = {name for name, rows in live.tables(empty).items() if rows}
+    assert filled == {"sinergi_consumer.position"}
     had_nothing = r"had nothing at 2026-03-03T17:00:00\+07:00, by its own receipts: the first one"
-    assert re.search(rf"{had_nothing} is of \S+\+07:00\.$", err, re.MULTILINE)
+    assert re.search(rf"{had_nothing} is of \S+\+07:00$", err, re.MULTILINE)
 
 
 def test_a_topic_with_another_history_than_the_reader_had_is_disproved(

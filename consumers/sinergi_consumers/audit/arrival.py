@@ -60,9 +60,9 @@ def arrived(
         ReceiptFalse: a receipt in the database is not what it signed.
         Unavailable: the brokers or the database do not answer.
     """
-    ends = reading.cuts(tps, until, is_before=True, may_be_empty=True)
+    ends = reading.cuts(tps, until, is_before=True)
     if since is None:
         return ArrivalCondition({tp: range(ends.size(tp)) for tp in tps}, ends.remarks)
-    starts = reading.cuts(tps, since, is_before=True, may_be_empty=True)
+    starts = reading.cuts(tps, since, is_before=True)
     leaves = {tp: range(starts.size(tp), ends.size(tp)) for tp in tps}
     return ArrivalCondition(leaves, ends.remarks)

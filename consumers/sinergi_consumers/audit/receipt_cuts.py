@@ -129,19 +129,18 @@ class ReceiptReading:
         at: datetime,
         *,
         is_before: bool = False,
-        may_be_empty: bool = False,
     ) -> ReceiptCuts:
         """How many leaves of some partitions the database had at a time.
+
+        Before its first receipt it had none; a remark says so then.
 
         Args:
             tps: the topic-partitions.
             at: the time.
             is_before: whether a receipt that is signed at that very time does not count.
-            may_be_empty: whether it may be a time before its first receipt; a remark says so then.
 
         Raises:
             ReceiptsMissing: the receipts do not say it, or there are none.
-            NothingReceived: it is before its first receipt.
             ReceiptFalse: a receipt in the database is not what it signed.
             Unavailable: the brokers or the database do not answer.
         """
@@ -151,7 +150,7 @@ class ReceiptReading:
         published = self._published(tps, second)
         near = {tp: self._near(tp, second, published[tp], found) for tp in tps}
         when = f"{'before' if is_before else 'at'} {at.isoformat(timespec='seconds')}"
-        self._check(found, near, when, may_be_empty=may_be_empty)
+        self._check(found, near, when)
         found.receipts = {tp: each.last for tp, each in near.items() if each.last is not None}
         return found
 
@@ -235,17 +234,12 @@ class ReceiptReading:
             near.add(receipt, second)
 
     def _check(
-        self,
-        found: ReceiptCuts,
-        near: Mapping[TopicPartition, NearReceipts],
-        when: str,
-        *,
-        may_be_empty: bool,
+        self, found: ReceiptCuts, near: Mapping[TopicPartition, NearReceipts], when: str
     ) -> None:
         """Refuse if the receipts do not say what the database had.
 
         Raises:
-            ReceiptsMissing, NothingReceived: they do not.
+            ReceiptsMissing: they do not.
         """
         reader = str(self.reader)
         if not any(each.last or each.following for each in near.values()):
@@ -266,10 +260,8 @@ class ReceiptReading:
             )
             with suppress(OverflowError):  # another offset may need the year 10000
                 first = first.astimezone(found.at.tzinfo)
-            nothing = errors.NothingReceived(reader, when, first.isoformat())
-            if not may_be_empty:
-                raise nothing
-            found.remarks.append(str(nothing).rstrip("."))
+            why = f"by its own receipts: the first one is of {first.isoformat()}"
+            found.remarks.append(f"{reader} had nothing {when}, {why}")
 
 
 def _of_removed(tp: TopicPartition, last: SignedStatement | None, removed: RemovedReceipts) -> str:

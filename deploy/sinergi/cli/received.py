@@ -10,6 +10,7 @@ from sinergi.cli import record_search, root, terminal
 from sinergi.cli.journaled_run import AuditRequest
 from sinergi.cli.options import AsJson, FromArchive, Why
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
+from sinergi_consumers.audit.records.possession import ReceiptSource
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,13 +24,18 @@ COLUMNS = (
     TableColumn("rev.", ColumnKind.NUMBER),
     TableColumn("reader"),
     TableColumn("signed by the reader"),
-    TableColumn("leaves", ColumnKind.NUMBER),
-    TableColumn("key"),
-    TableColumn("found in", ColumnKind.PROSE),
+    TableColumn("has leaves", ColumnKind.NUMBER),
+    TableColumn("by key"),
+    TableColumn("which receipt", ColumnKind.PROSE),
 )
 NOT_YET = "not yet"
 NOT_ENTITLED = "not entitled"
-AT_THE_LATEST = "at the latest"
+_WHICH = {
+    ReceiptSource.READER_TABLE: "its first",
+    ReceiptSource.OWNER_TABLE: "the first that the owner has seen",
+}
+_OLDEST_KEPT = "at the latest: its oldest that is kept"
+_NEWEST_ONLY = "at the latest: its newest"
 
 
 def received(
@@ -47,11 +53,12 @@ def received(
     A receipt is the signature of a reader's database: it has all leaves below a size. The first
     one that covers a revision says since when. The owner's database has those that its relay has
     seen, and a reader's own database has its own. Of the others only the newest receipt is known,
-    which says `at the latest`. The record's partition is verified, and so are all signatures. The
-    times are those that the readers have signed, by their own clocks, shown in one zone.
+    which says `at the latest`; so it is if our own database cannot be read now. The record's
+    partition is verified, and so are all signatures. The times are those that the readers have
+    signed, by their own clocks, shown in one zone.
 
     Exit status: 0 shown; 1 there is no such record, or its topic is not what was sealed; 2 it could
-    not be found out.
+    not be found out, or our own database could not be read, and the rest is shown.
 
     Example: sinergi received transfer MUT/2026/0093
     """
@@ -140,10 +147,17 @@ def _cells(possession: Possession, zone: CaseZone) -> list[str | TableCell]:
         what = NOT_YET if possession.is_entitled else NOT_ENTITLED
         return [possession.reader, TableCell(what, "bold yellow"), "", "", ""]
     when = "at an unknown time" if at is None else zone.shown(at)
-    by = AT_THE_LATEST if possession.at_the_latest else str(possession.source)
+    which = _which(possession)
     if not possession.is_entitled:
-        by = f"{by}; {NOT_ENTITLED}"
-    return [possession.reader, when, f"{receipt.size:,}", receipt.key.id.hex(), by]
+        which = f"{which}; {NOT_ENTITLED}"
+    return [possession.reader, when, f"0 to {receipt.size - 1:,}", receipt.key.id.hex(), which]
+
+
+def _which(possession: Possession) -> str:
+    """Which of the receipts of a database it is, and so how exactly it says since when."""
+    if possession.at_the_latest:
+        return _NEWEST_ONLY if possession.source is ReceiptSource.TOPIC else _OLDEST_KEPT
+    return _WHICH[possession.source] if possession.source else ""
 
 
 def _iso(at: datetime | None, zone: CaseZone) -> str | None:

@@ -20,7 +20,7 @@ from sinergi.cli.options import AsJson, Force, FromArchive, Why
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.pages import rendering
 from sinergi.records.own_facts import own_facts
-from sinergi_consumers.audit.records.life import life
+from sinergi_consumers.audit.records.life import OwnFacts, life
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.plain_text import counted
@@ -35,7 +35,7 @@ _TIMELINE = (
     TableColumn("occurred"),
     TableColumn("recorded by publisher"),
     TableColumn("leaf", ColumnKind.NUMBER),
-    TableColumn("sealed in", ColumnKind.NUMBER),
+    TableColumn("checkpoint size", ColumnKind.NUMBER),
 )
 _SAID = (
     TableColumn("field"),
@@ -90,7 +90,7 @@ def record(
     scripts, in Indonesian and English.
 
     Exit status: 0 shown; 1 there is no such record, or its topic is not what was sealed; 2 it could
-    not be found out.
+    not be found out, or our own database could not be read, and the rest is shown.
 
     Example: sinergi record transfer MUT/2026/0093 --html 0093.html
     """
@@ -121,7 +121,7 @@ def record(
 
 def _page(search: RecordSearch, found: FoundRecord, *, has_searched: bool) -> dict[str, Any]:
     assert found.record is not None
-    own = own_facts(search.settings, found.record)
+    own = own_facts(search.settings, found.record) if found.report.is_complete else OwnFacts()
     relations = search.relations(found.record) if has_searched else None
     whole = life(search.agreements, found.record, found.report, own, relations)
     return record_document.document(

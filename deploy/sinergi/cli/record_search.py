@@ -64,14 +64,14 @@ class FoundRecord:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """0 if the record is there and holds, 1 if not, 2 if that could not be found out."""
+        """0 if the record is there and holds, 1 if not, 2 if not all of it could be found out."""
         verdicts = [each.audit.is_proved for each in self.judged]
         if False in verdicts:
             return ExitStatus.NEGATIVE
         if None in verdicts:
             return ExitStatus.ERROR
         if self.record is not None:
-            return ExitStatus.SUCCESS
+            return ExitStatus.SUCCESS if self.report.is_complete else ExitStatus.ERROR
         return ExitStatus.ERROR if self.unread else ExitStatus.NEGATIVE
 
 

@@ -66,15 +66,6 @@ class ReceiptsMissing(Refused):
     listing: str
 
 
-class NothingReceived(Refused):
-    """{reader} had nothing {when}, by its own receipts: the first one is of {first}."""
-
-    reader: str
-    when: str
-    """As of `ReceiptsMissing`."""
-    first: str
-
-
 class ReceiptFalse(Refused):
     """The receipt for {size:leaves} of {topic}/{partition} in the reader's database is not what the
     database signed ({what}), so it does not tell what the database had. Restore it from a backup.

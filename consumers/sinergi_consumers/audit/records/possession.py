@@ -125,11 +125,13 @@ class PossessionReport:
 
     Attributes:
         by_leaf: of each revision by the index of its leaf, by reader.
-        remarks: what was found and does not count, a line each.
+        remarks: what was found and does not count, and what could not be read, a line each.
+        is_complete: whether every table could be read. If not, earlier receipts may be unknown.
     """
 
     by_leaf: dict[int, list[Possession]]
     remarks: list[str]
+    is_complete: bool = True
 
     def of(self, revision: SealedRevision) -> list[Possession]:
         """Those of one revision."""
@@ -141,22 +143,30 @@ def possession(
 ) -> PossessionReport:
     """Find for each revision and database the first known receipt that covers it.
 
-    A receipt that contradicts the tree of the topic is added to the findings of the audit.
+    A receipt that contradicts the tree of the topic is added to the findings of the audit. If a
+    table cannot be read now, the receipts topic tells the rest.
 
     Args:
         tables: the most telling first.
 
     Raises:
-        SinergiError: a table cannot be read; see `Database.reading`.
+        Fatal: a table is not what it has to be; see `Database.reading`.
     """
     found: dict[tuple[str, int], _KnownReceipt] = {}
     remarks: list[str] = []
+    away: list[str] = []
     readers = databases_of(agreements, record.topic)
     if not record.revisions:
         return PossessionReport({}, [])
     tp = record.revisions[0].tp
     for table in sorted(tables, key=lambda each: [*ReceiptSource].index(each.source)):
-        for stored in table.first_covering(tp, readers, record.leaves):
+        try:
+            kept = table.first_covering(tp, readers, record.leaves)
+        except errors.Unavailable as why:
+            less = "of each database only its newest receipt is known, from the receipts topic"
+            away.append(f"the {table.source} could not be read, so {less}: {why}")
+            continue
+        for stored in kept:
             place = stored.reader, stored.leaf_index
             try:
                 receipt = _valid(agreements, record.topic, stored)
@@ -177,7 +187,7 @@ def possession(
     by_leaf: dict[int, list[Possession]] = {each: [] for each in record.leaves}
     for each in _by_revision(agreements, record, readers, found):
         by_leaf[each.leaf_index].append(each)
-    return PossessionReport(by_leaf, remarks)
+    return PossessionReport(by_leaf, [*remarks, *away], is_complete=not away)
 
 
 def databases_of(agreements: Agreements, topic: Topic) -> list[str]:
