@@ -147,7 +147,7 @@ class TableReplay(Replay):
     def unknown(self) -> Sequence[str]:
         """What is not known about the tables at a time in the past."""
         past = self._target.past
-        return () if past is None else (*past.cuts.remarks, *past.unknown)
+        return () if past is None else past.unknown
 
     def _compare(
         self, tp: TopicPartition, stored: Mapping[int, bytes], counts: ReplayCounts

@@ -24,7 +24,7 @@ COLUMNS = (
     TableColumn("rev.", ColumnKind.NUMBER),
     TableColumn("reader"),
     TableColumn("signed by the reader"),
-    TableColumn("has leaves", ColumnKind.NUMBER),
+    TableColumn("leaves", ColumnKind.NUMBER),
     TableColumn("by key"),
     TableColumn("which receipt", ColumnKind.PROSE),
 )
@@ -32,10 +32,9 @@ NOT_YET = "not yet"
 NOT_ENTITLED = "not entitled"
 _WHICH = {
     ReceiptSource.READER_TABLE: "its first",
-    ReceiptSource.OWNER_TABLE: "the first that the owner has seen",
+    ReceiptSource.OWNER_TABLE: "first seen",
 }
-_OLDEST_KEPT = "at the latest: its oldest that is kept"
-_NEWEST_ONLY = "at the latest: its newest"
+AT_THE_LATEST = "at the latest"
 
 
 def received(
@@ -51,11 +50,11 @@ def received(
     """Show who had each revision of a record since when, by signed receipts.
 
     A receipt is the signature of a reader's database: it has all leaves below a size. The first
-    one that covers a revision says since when. The owner's database has those that its relay has
-    seen, and a reader's own database has its own. Of the others only the newest receipt is known,
-    which says `at the latest`; so it is if our own database cannot be read now. The record's
-    partition is verified, and so are all signatures. The times are those that the readers have
-    signed, by their own clocks, shown in one zone.
+    one that covers a revision says since when. A reader's own database has its own (`its first`),
+    and the owner's database those that its relay has seen (`first seen`). Of the others only the
+    newest receipt is known (`at the latest`); so it is if our own database cannot be read now. The
+    record's partition is verified, and so are all signatures. The times are those that the readers
+    have signed, by their own clocks, shown in one zone.
 
     Exit status: 0 shown; 1 there is no such record, or its topic is not what was sealed; 2 it could
     not be found out, or our own database could not be read, and the rest is shown.
@@ -156,7 +155,7 @@ def _cells(possession: Possession, zone: CaseZone) -> list[str | TableCell]:
 def _which(possession: Possession) -> str:
     """Which of the receipts of a database it is, and so how exactly it says since when."""
     if possession.at_the_latest:
-        return _NEWEST_ONLY if possession.source is ReceiptSource.TOPIC else _OLDEST_KEPT
+        return AT_THE_LATEST
     return _WHICH[possession.source] if possession.source else ""
 
 

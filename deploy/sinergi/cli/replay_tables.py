@@ -124,6 +124,8 @@ def _past(of_reader: ReaderChoice, scope: ReplayScope, stack: ExitStack) -> Past
     tps = reader_receipts.partitions(scope.topics, agreements)
     check = AgreementCheck(agreements, reader.agency)
     cuts, records = reading.cuts(tps, at), reading.records
+    for each in cuts.remarks:
+        terminal.note(f"sinergi: {each}")
     return PastTables(cuts, records, check, records.removed_events(at) if records else ())
 
 
