@@ -129,7 +129,7 @@ def test_a_reader_of_the_page_proves_a_record_and_catches_every_enemy(
     page = (auditor.folder / "0093.html").read_text(encoding="utf-8")
     assert "MUT/2026/0101" in page
     assert auditor.follow(since_when) == [0, 0, 0]
-    assert auditor.follow(known) == [0, 2, 0, 0, 0, 0, 1, 0, 0]
+    assert auditor.follow(known) == [0, 0, 0, 0, 0, 0, 0, 1, 0, 0]
     assert auditor.follow(enemy) == [0] * 6
     assert auditor.follow(caught) == [0] + [1] * 4 + [0] * 4
     assert auditor.follow(by_hand) == [0, 0, 0]
