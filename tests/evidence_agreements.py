@@ -44,9 +44,10 @@ _OF_THE_TREE = (
     places.checkpoint_path(TP),
     *(EvidencePlace(TP, leaf).proof_path for leaf in (1, 3)),
 )
+# A receipt states a tree that the owner has signed.
+_SEALED = (*_OF_THE_TREE, EvidencePlace(TP, 1).receipt_path(RECEIPTS.name))
 _ALL_SIGNED = (
-    *_OF_THE_TREE,
-    EvidencePlace(TP, 1).receipt_path(RECEIPTS.name),
+    *_SEALED,
     places.heads_path(OWNER_AGENCY),
     places.signatures_path(AGREEMENT_DIGEST),
 )
@@ -76,22 +77,22 @@ def agreements() -> dict[str, AgreementCase]:
         "replaced-before-the-tree": AgreementCase(replacing_agreement(4), 1, _OF_THE_TREE),
         "key-in-a-comment": AgreementCase(
             f"# {OWNER.public}\n{others}# before: {_KEYS}",
-            1,
+            2,
             _ALL_SIGNED,
         ),
         "key-in-a-text": AgreementCase(
             others.replace('"Perjanjian rekaan"', f'"Perjanjian {OWNER.public} rekaan"'),
-            1,
+            2,
             _ALL_SIGNED,
         ),
-        "another-topic": AgreementCase(other_topics, 2, _OF_THE_TREE),
+        "another-topic": AgreementCase(other_topics, 2, _SEALED),
         "another-topic-too": AgreementCase(_TEXT + _SEIZURES, 0),
         "published-by-the-other": AgreementCase(
             _TEXT.replace(
                 f'publishers = ["{OWNER_AGENCY}"]', f'publishers = ["{READER_AGENCY}"]'
             ).replace(f'readers = ["{READER_AGENCY}"]', f'readers = ["{OWNER_AGENCY}"]'),
             2,
-            _OF_THE_TREE,
+            _SEALED,
         ),
         "another-bus": AgreementCase(
             _TEXT.replace('bus = "sinergi.example"', 'bus = "other.example"'), None
