@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OTHER_KEY = "an agreement that names it is needed, or the file was forged; ask its owner"
-
 
 class Disproved(ValueError):
     """A file of the bundle is not what it has to be.
@@ -128,8 +126,8 @@ class BundleChecks:
         others = [each.key_name for each in note.signatures if each.name == name]
         if not others:
             raise Disproved(path, f"is not signed by {name}")
-        what = f"is signed by {', '.join(others)}, a key that is not given (given: "
-        self.leave(path, f"{what}{key_names(keys)}): {_OTHER_KEY}")
+        what = f"is signed by {', '.join(others)}, a key that is not given"
+        self.leave(path, f"{what} (given: {key_names(keys)}): ask its owner which is right")
         return False
 
     def check_signatures(
