@@ -42,7 +42,7 @@ def show() -> None:
         new = "a new key (`sinergi init` in an empty folder makes one) needs a new agreement"
         raise refused(f"keys: {what}: {new}")
     for path, key in held.items():
-        terminal.note(f"sinergi: {path} holds {key.name}+{key.id.hex()}")
+        terminal.note(f"sinergi: {path} holds {key.name_with_id}")
     name = _full_name(settings)
     if name is None:
         terminal.note(f"sinergi: write the full name of {agency} in place of {NAME_PLACEHOLDER}")

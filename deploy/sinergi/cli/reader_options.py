@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sinergi.cli.option_sets import taking
-from sinergi.cli.replay_filter import instant, interval, past
+from sinergi.cli.replay_filter import check_past, instant, interval
 from sinergi_schemas import errors
-from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.topics import is_slug
 
@@ -65,8 +64,7 @@ class ReaderChoice:
         """
         arrived = ("--arrived-from", self.arrived_since, "--arrived-to", self.arrived_until)
         start, end = interval(*arrived)
-        if start and self.arrived_since:
-            past("--arrived-from", self.arrived_since, start)
+        check_past("--arrived-from", self.arrived_since, start)
         return (start, end) if start or end else None
 
     @property
@@ -82,8 +80,7 @@ class ReaderChoice:
             ReplayRefused: it is no time, or lies in the future.
         """
         found = instant("--as-of", self.as_of)
-        if found and found > SYSTEM.now():
-            raise errors.ReplayRefused(f"--as-of {self.as_of!r} lies in the future")
+        check_past("--as-of", self.as_of, found)
         return found
 
     @property

@@ -30,11 +30,13 @@ COLUMNS = (
 )
 NOT_YET = "not yet"
 NOT_ENTITLED = "not entitled"
+AT_THE_LATEST = "at the latest"
+# Which of the receipts of a database it is, and so how exactly it says since when.
 _WHICH = {
     ReceiptSource.READER_TABLE: "its first",
     ReceiptSource.OWNER_TABLE: "first seen",
+    ReceiptSource.TOPIC: AT_THE_LATEST,
 }
-AT_THE_LATEST = "at the latest"
 
 
 def received(
@@ -122,7 +124,7 @@ def receipt_document(possession: Possession, zone: CaseZone) -> dict[str, Any]:
         "signed_by_reader_at": _iso(possession.signed_by_reader_at, zone),
         "at_the_latest": possession.at_the_latest,
         "size": None if receipt is None else receipt.size,
-        "signer": None if receipt is None else f"{receipt.key.name}+{receipt.key.id.hex()}",
+        "signer": None if receipt is None else receipt.key.name_with_id,
         "known_from": possession.source,
         "seen_by_owner_at": _iso(possession.seen_by_owner_at, zone),
         "note": None if receipt is None else receipt.note,
@@ -141,22 +143,16 @@ def rows(record: SealedRecord, report: PossessionReport) -> list[list[str | Tabl
 
 def _cells(possession: Possession, zone: CaseZone) -> list[str | TableCell]:
     """Reader, time, size, key and source."""
-    receipt, at = possession.receipt, possession.signed_by_reader_at
-    if receipt is None:
+    receipt, source = possession.receipt, possession.source
+    at = possession.signed_by_reader_at
+    if receipt is None or source is None:
         what = NOT_YET if possession.is_entitled else NOT_ENTITLED
         return [possession.reader, TableCell(what, "bold yellow"), "", "", ""]
     when = "at an unknown time" if at is None else zone.shown(at)
-    which = _which(possession)
+    which = AT_THE_LATEST if possession.at_the_latest else _WHICH[source]
     if not possession.is_entitled:
         which = f"{which}; {NOT_ENTITLED}"
     return [possession.reader, when, f"0 to {receipt.size - 1:,}", receipt.key.id.hex(), which]
-
-
-def _which(possession: Possession) -> str:
-    """Which of the receipts of a database it is, and so how exactly it says since when."""
-    if possession.at_the_latest:
-        return AT_THE_LATEST
-    return _WHICH[possession.source] if possession.source else ""
 
 
 def _iso(at: datetime | None, zone: CaseZone) -> str | None:

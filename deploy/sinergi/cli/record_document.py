@@ -80,10 +80,7 @@ def _revision(life: RecordLife, one: RevisionLife, zone: CaseZone) -> dict[str, 
             "size": sealed.size,
             "root": sealed.root.hex(),
             "leaf_hash": leaf_hash(sealed.leaf_data).hex(),
-            "signed_by": [
-                f"{each.name}+{each.key_id.hex()}"
-                for each in parse_note(sealed.proof.note).signatures
-            ],
+            "signed_by": [each.name_with_id for each in parse_note(sealed.proof.note).signatures],
             # By the clock of the owner's database. The checkpoint itself has no time.
             "sealed_at_by_own_clock": _iso(one.sealed_at, zone),
         },

@@ -106,15 +106,14 @@ def instant(option: str, text: str | None) -> datetime | None:
     return found
 
 
-def past(option: str, text: str, found: datetime) -> datetime:
-    """A time that an option names, and that has to be over.
+def check_past(option: str, text: str | None, found: datetime | None) -> None:
+    """Check that the time of an option, if it is given, is over.
 
     Raises:
         ReplayRefused: it lies in the future.
     """
-    if found > SYSTEM.now():
+    if found is not None and found > SYSTEM.now():
         raise errors.ReplayRefused(f"{option} {text!r} lies in the future")
-    return found
 
 
 def _check(option: str, value: str, kind: Any, rule: str) -> None:

@@ -311,7 +311,7 @@ def _signers(note: str) -> list[str]:
     """The names of the keys under the last checkpoint, each with its id."""
     if not note:
         return []
-    return [f"{each.name}+{each.key_id.hex()}" for each in parse_note(note).signatures]
+    return [each.name_with_id for each in parse_note(note).signatures]
 
 
 def _skipped(skipped: SkippedMessages) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sinergi.cli.native_output import logged_native_output
 from sinergi.cli.options import FromArchive, Limit, TopicNames, Why, json_option
 from sinergi.cli.part_verdicts import STATUSES
 from sinergi.cli.reading_place import reading_place
-from sinergi.cli.replay_filter import interval, past
+from sinergi.cli.replay_filter import check_past, interval
 from sinergi.cli.replay_progress import series_progress
 from sinergi.records.receipt_tables import tables_of
 from sinergi_consumers.audit.audit import Audit, Copies
@@ -102,7 +102,7 @@ def _interval(since: str, until: str) -> TimeInterval:
     start, end = interval("--from", since, "--to", until)
     if start is None or end is None:
         raise errors.VerificationRefused("say both --from and --to")
-    past("--to", until, end)
+    check_past("--to", until, end)
     return TimeInterval(start.astimezone(UTC), end.astimezone(UTC))
 
 

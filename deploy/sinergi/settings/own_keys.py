@@ -92,14 +92,11 @@ def _absent(
     elif not held:
         why = "it holds no *.key file"
     else:
-        why = ", ".join(f"{path.name} holds {_short(key.public)}" for path, key in held.items())
-    names = " or ".join(map(_short, wanted))
+        why = ", ".join(
+            f"{path.name} holds {key.public.name_with_id}" for path, key in held.items()
+        )
+    names = " or ".join(each.name_with_id for each in wanted)
     hint = f"the agreements show {names}: put the file with that private key there"
     if held:
         hint += ", or let the parties agree on a key that is there (`sinergi keys show`)"
     return refused(f"keys: {what} is not in {folder} ({why}); {hint}")
-
-
-def _short(key: VerifyingKey) -> str:
-    """A key by its name and its id, as a signature line names it."""
-    return f"{key.name}+{key.id.hex()}"

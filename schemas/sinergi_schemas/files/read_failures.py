@@ -1,4 +1,4 @@
-"""What to do about a file or folder that cannot be read: one wording for all commands."""
+"""Why a file or folder cannot be read, with what to do about each cause."""
 
 from __future__ import annotations
 

@@ -65,6 +65,11 @@ class VerifyingKey:
         object.__setattr__(self, "id", _key_id(self.name, self.algorithm, self.public))
         object.__setattr__(self, "_key", Ed25519PublicKey.from_public_bytes(self.public))
 
+    @property
+    def name_with_id(self) -> str:
+        """The key as people are told of it: its text form begins so."""
+        return f"{self.name}+{self.id.hex()}"
+
     @classmethod
     def parse(cls, text: str) -> VerifyingKey:
         """Read a public key from its text form.
@@ -97,7 +102,7 @@ class VerifyingKey:
 
     def __str__(self) -> str:
         body = base64.b64encode(bytes([self.algorithm]) + self.public).decode()
-        return f"{self.name}+{self.id.hex()}+{body}"
+        return f"{self.name_with_id}+{body}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,7 +224,7 @@ class SigningKey:
     def private_text(self) -> str:
         """The text form, which contains the secret. Write it only to a file of mode 0600."""
         body = base64.b64encode(bytes([self.algorithm]) + self._key.private_bytes_raw()).decode()
-        return f"{_PRIVATE}{self.name}+{self.public.id.hex()}+{body}"
+        return f"{_PRIVATE}{self.public.name_with_id}+{body}"
 
     @classmethod
     def _of(cls, name: str, algorithm: Algorithm, key: Ed25519PrivateKey) -> SigningKey:

@@ -46,8 +46,8 @@ class Signature:
         return f"{_DASH} {self.name} {base64.b64encode(self.key_id + self.value).decode()}\n"
 
     @property
-    def key_name(self) -> str:
-        """Name and id of the key that it names, as `key_names` writes them."""
+    def name_with_id(self) -> str:
+        """Name and id of the key that it names, as `VerifyingKey.name_with_id`."""
         return f"{self.name}+{self.key_id.hex()}"
 
     def claims(self, key: VerifyingKey) -> bool:
@@ -156,7 +156,7 @@ def verify_note(
 
 def key_names(keys: Iterable[VerifyingKey]) -> str:
     """Name and id of each key, as the key's text in an agreement begins."""
-    return ", ".join(sorted({f"{key.name}+{key.id.hex()}" for key in keys})) or "nobody"
+    return ", ".join(sorted({key.name_with_id for key in keys})) or "nobody"
 
 
 def parse_size(text: str) -> int:

@@ -8,7 +8,6 @@ from sinergi_consumers.audit.evidence import places
 from sinergi_consumers.audit.evidence.bag import BundleProblem
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import first_sentence
-from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.seal.note import key_names
 
 if TYPE_CHECKING:
@@ -91,20 +90,16 @@ class BundleChecks:
         except UnicodeDecodeError:
             raise Disproved(path, "is not text in UTF-8") from None
 
-    def owner_rings(self, path: str, tp: TopicPartition, note: str) -> list[KeyRing]:
+    def owner_rings(self, path: str, tp: TopicPartition, note: Note) -> list[KeyRing]:
         """The rings of a topic-partition's owner; none if no given key has signed the checkpoint.
 
         Raises:
-            Disproved: see `is_checkable`; it is no checkpoint.
+            Disproved: see `is_checkable`.
         """
-        try:
-            parsed = checkpoint.parse_receipt(note)
-        except errors.NoteMalformed as why:
-            raise Disproved(path, f"is not a checkpoint: {why.what}") from None
         rings = self.trusted.rings(self.bus, tp)
         keys = [span.key for ring in rings for span in ring.spans]
         owner = f"{self.bus}/{places.topic_of(tp).agency}"
-        return rings if self.is_checkable(path, parsed, owner, keys) else []
+        return rings if self.is_checkable(path, note, owner, keys) else []
 
     def is_checkable(self, path: str, note: Note, name: str, keys: Sequence[VerifyingKey]) -> bool:
         """Whether a given key has signed a note; if not, the file stays unchecked.
@@ -123,7 +118,7 @@ class BundleChecks:
             return False
         if any(each.claims(key) for each in note.signatures for key in keys):
             return True
-        others = [each.key_name for each in note.signatures if each.name == name]
+        others = [each.name_with_id for each in note.signatures if each.name == name]
         if not others:
             raise Disproved(path, f"is not signed by {name}")
         what = f"is signed by {', '.join(others)}, a key that is not given"
@@ -144,7 +139,7 @@ class BundleChecks:
         for each in note.signatures:
             claimed = [key for key in keys_of(self.bus, each.name) if each.claims(key)]
             if not claimed:
-                self.leave(path, f"is signed by {each.key_name}, a key that is not given")
+                self.leave(path, f"is signed by {each.name_with_id}, a key that is not given")
             elif not any(key.verify(each.value, note.text.encode()) for key in claimed):
                 raise Disproved(path, f"has a signature of {each.name} that does not hold")
 

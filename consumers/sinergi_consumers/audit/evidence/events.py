@@ -98,7 +98,7 @@ class EventChecks(BundleChecks):
         proof = self._proof(place.proof_path, place)
         if proof.note != note:
             raise Disproved(place.proof_path, "has another checkpoint than the tree")
-        return self._is_path(place.proof_path, place, proof)
+        return self._is_path(place.proof_path, place, proof, _checkpoint(place.proof_path, proof))
 
     def _receipt(self, place: EvidencePlace, file: PlacedFile) -> ProvedReceipt | None:
         """The receipt if it is proved; None if a key is missing.
@@ -110,9 +110,9 @@ class EventChecks(BundleChecks):
         name = f"{self.bus}/{reader}/{database}"
         path = place.receipt_path(name)
         proof = self._proof(path, place)
-        is_owners = self._is_path(path, place, proof)
+        note = _checkpoint(path, proof)
+        is_owners = self._is_path(path, place, proof, note)
         keys = self.trusted.of_database(self.bus, reader, database)
-        note = checkpoint.parse_receipt(proof.note)
         if not self.is_checkable(path, note, name, keys):
             return None
         at = _cosigned_at(note, keys)
@@ -130,13 +130,16 @@ class EventChecks(BundleChecks):
             raise Disproved(path, "is not a proof of this leaf in its one form")
         return proof
 
-    def _is_path(self, path: str, place: EvidencePlace, proof: Proof) -> bool:
+    def _is_path(self, path: str, place: EvidencePlace, proof: Proof, note: Note) -> bool:
         """Whether a proof proves the leaf; False if no given key has signed its checkpoint.
+
+        Args:
+            note: the checkpoint of the proof.
 
         Raises:
             Disproved: it does not prove the leaf.
         """
-        rings = self.owner_rings(path, place.tp, proof.note)
+        rings = self.owner_rings(path, place.tp, note)
         if not rings:
             return False
         leaf, origin = self.content(place.leaf_path), place.tp.origin(self.bus)
@@ -148,6 +151,18 @@ class EventChecks(BundleChecks):
 @lru_cache(64)
 def _parsed(event_type: str, text: bytes) -> Schema:
     return Schema.from_bytes(event_type, 0, 0, text)
+
+
+def _checkpoint(path: str, proof: Proof) -> Note:
+    """The note of a proof's checkpoint, unverified.
+
+    Raises:
+        Disproved: it is no checkpoint.
+    """
+    try:
+        return checkpoint.parse_receipt(proof.note)
+    except errors.NoteMalformed as why:
+        raise Disproved(path, f"is not a checkpoint: {why.what}") from None
 
 
 def _check_belongs(path: str, file: PlacedFile, found: set[EvidencePlace]) -> None:

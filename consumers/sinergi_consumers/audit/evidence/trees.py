@@ -128,12 +128,13 @@ class TreeChecks(BundleChecks):
             return self._empty_tree(tree, signed)
         note = self.text(path)
         try:
-            stated = checkpoint.parse(checkpoint.parse_receipt(note))
+            parsed = checkpoint.parse_receipt(note)
+            stated = checkpoint.parse(parsed)
         except errors.NoteMalformed as why:
             raise Disproved(path, f"is not a checkpoint: {why.what}") from None
         if (stated.size, stated.root.hex()) != (tree.size, tree.root):
             raise Disproved(path, f"states another tree than {places.SEARCH}")
-        rings, origin = self.owner_rings(path, tree.tp, note), tree.tp.origin(self.bus)
+        rings, origin = self.owner_rings(path, tree.tp, parsed), tree.tp.origin(self.bus)
         if not rings:
             return None
         what = "is not valid under the given keys"
