@@ -139,8 +139,11 @@ def test_a_database_restored_from_a_backup_takes_back_what_the_topic_remembers(
             until_sent(pair, 40)
         earlier = backup(pair.producer_url)
         with pair.relaying():
+            # Each waits for the one before, so that each partition gets several checkpoints.
             pair.publish(*(transfer(f"Q/{number}") for number in range(40)))
+            until_sent(pair, 80)
             pair.publish(*(transfer(f"P/{number}", "CORRECTED") for number in range(10)))
+            until_sent(pair, 90)
             pair.publish(transfer("P/20", "RETRACTED"))
             until_sent(pair, 91)
         restore(pair, earlier)

@@ -119,6 +119,9 @@ class TopicReading:
             self.skipped.add(parsed.what, offset)
             return
         verified = self._reader.feed(parsed.leaf_index, parsed.leaf, parsed.sealed, offset)
+        # At once: a postponed checkpoint is covered by a larger one and would not be restored.
+        if verified is None and self._reader.has_postponed:
+            verified = self._reader.try_open_checkpoint()
         while verified:
             self._checkpoints.append(verified)
             verified = self._reader.try_open_checkpoint()
