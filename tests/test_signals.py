@@ -163,3 +163,61 @@ def test_an_error_that_a_library_raises_in_place_of_an_interrupt_is_no_bug(
         check=False,
     )
     assert (done.returncode, done.stderr) == (130, "sinergi: stopped\n")
+
+
+INTERRUPTED_START = """
+import os
+import sys
+from sinergi.cli import main
+
+def interrupt(event, _arguments):
+    global left
+    if event in ("import", "open", "exec"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), number)
+
+number, left = int(sys.argv.pop()), int(sys.argv.pop())
+sys.addaudithook(interrupt)
+main()
+"""
+
+
+@pytest.mark.parametrize("moment", [1, 2, 5, 10, 25, 50, 100, 200, 400])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_command_that_is_stopped_while_it_loads_says_only_that(
+    number: signal.Signals, moment: int
+) -> None:
+    """The moment is a number of modules and files."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            INTERRUPTED_START,
+            "status",
+            "--help",
+            str(moment),
+            str(int(number)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "sinergi: stopped\n")
+
+
+def test_a_command_handles_signals_before_it_loads_what_takes_long() -> None:
+    script = (
+        "import importlib, signal, sys; known = set(sys.modules);"
+        "from sinergi.cli import main; print(*sorted(set(sys.modules) - known))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+    )
+    loaded = {each for each in done.stdout.split() if not each.startswith("sinergi")}
+    assert loaded == {"__future__"}

@@ -509,21 +509,6 @@ def test_ctrl_c_while_a_file_is_published_leaves_whole_batches_and_a_second_run_
     assert agency.events() == len(lines)
 
 
-def test_a_process_stopped_while_it_is_still_loading_says_only_that(tmp_path: Path) -> None:
-    code = (
-        "import sys\n"
-        "class Stopped:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'typer': raise KeyboardInterrupt\n"
-        "sys.meta_path.insert(0, Stopped())\n"
-        "from sinergi.cli import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "sinergi: stopped\n")
-
-
 def test_provision_says_what_is_odd_about_the_agreements(
     make_agency: Callable[[str], AgencyFolder], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,10 +12,11 @@ used, so that an agency's system never loads the libraries of a consumer.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # a command handles Ctrl-C once this is loaded, and `typing` takes long
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from sinergi_consumers.projections.projection import Projection, projection
     from sinergi_producers.outbox.publishing import Outbox

@@ -15,6 +15,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sinergi.cli.stop_signals import handle_stop_signals
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -33,12 +35,8 @@ def have_come() -> bool:
 @contextmanager
 def raising_interrupts() -> Iterator[None]:
     """Have these signals raise KeyboardInterrupt within the block, again where it was lost."""
-    # By default SIGTERM and SIGHUP end Python at once, and unfinished files stay.
     _came.clear()
-    signal.signal(signal.SIGTERM, _interrupt)
-    for each in (signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(each) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(each, _interrupt)
+    handle_stop_signals(_interrupt)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     reporting, sys.unraisablehook = sys.unraisablehook, _raise_again
     try:
