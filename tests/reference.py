@@ -48,7 +48,9 @@ STATUSES = {
     ExitStatus.SUCCESS: "done, or so it is",
     ExitStatus.NEGATIVE: "it is not so: something is disproved, refused, halted or left to do",
     ExitStatus.ERROR: "it could not be done or checked; one clear line on standard error says why",
-    ExitStatus.STOPPED: "stopped by Ctrl-C, SIGTERM or SIGHUP",
+    ExitStatus.STOPPED: "stopped by Ctrl-C, SIGTERM or SIGHUP. `relay`, `materialise` and "
+    "`provision apply --watch` end with 0 at the first of these signals, also while they wait for "
+    "a broker or a database; a second one ends them at once, with 130",
     ExitStatus.OUTPUT_CLOSED: "whoever read the output has closed it, as `head` does",
 }
 

@@ -211,6 +211,23 @@ def materialiser(group: Group, sink: Recorded, monkeypatch: pytest.MonkeyPatch) 
     return Materialiser(*parts)
 
 
+@pytest.mark.parametrize("kind", [errors.LoginRefused, errors.DatabaseAway, errors.SealFork])
+def test_a_relay_that_is_stopped_while_it_cannot_work_ends_in_order(kind: Kind) -> None:
+    """Its exit status is 0, as that of a materialiser."""
+    stopping: Any = Stopping()
+
+    def check() -> None:
+        stopping.set()
+        raise filled(kind)
+
+    store: Any = SimpleNamespace(check=check, close=lambda: None)
+    nowhere: Any = None
+    with capture_logs() as logs:
+        Relay(nowhere, store, NO_RECEIPTS, clock=Hurried()).run(stopping)
+    (said,) = [each for each in logs if each["event"].startswith("stopped before all is sent")]
+    assert said["why"] == str(filled(kind))
+
+
 def test_a_materialiser_that_is_to_stop_claims_nothing_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

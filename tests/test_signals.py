@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
+from agency_pair import AgencyPair
 from waiting import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 PROGRAM = """
 import sys
@@ -66,6 +73,29 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
         program.send_signal(signal.SIGINT)
         program.communicate(timeout=PATIENCE_SECONDS)
     assert program.returncode == 130
+
+
+@pytest.mark.parametrize("command", ["relay", "materialise"])
+def test_a_process_that_is_stopped_while_it_waits_for_a_broker_ends_with_0(
+    command: str, tmp_path: Path, agency_slug: str, kafka: str, databases: Callable[[], str]
+) -> None:
+    """It may wait for a broker for ever, so that an error would say nothing of the stop."""
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+    settings = pair.agency_settings if command == "relay" else pair.reader_settings
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_SECONDS)
+        quick = ("--set", "timeouts.kafka.answer=2")
+        address = ("--set", f"kafka.bootstrap=127.0.0.1:{silent.getsockname()[1]}")
+        options = ("--config", str(settings), *quick, *address)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sinergi", *options, command], stderr=subprocess.PIPE, text=True
+        )
+        with process, silent.accept()[0]:
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, err
+    assert "stopping" in err
+    assert "sinergi: " not in err
 
 
 EARLIER = """

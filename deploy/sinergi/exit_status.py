@@ -10,6 +10,8 @@ class ExitStatus(IntEnum):
 
     Where several things were checked, NEGATIVE outweighs ERROR: what is certain comes first.
     Where something could not be written, ERROR outweighs both others: nobody could read it.
+    A process that runs until it is stopped ends with SUCCESS then, whatever it waited for: its log
+    and its health say what it could not do, and the next start goes on with it.
     """
 
     SUCCESS = 0  # done, or so it is

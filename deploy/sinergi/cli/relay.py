@@ -20,7 +20,8 @@ def relay(listen: Listen = None) -> None:
     """Seal and send what this agency publishes, in the order in which it was published.
 
     It runs until SIGTERM or Ctrl-C, then seals nothing more and sends what is sealed. One relay
-    leads; start a second one on another machine, and it takes over when the first is gone.
+    leads; start a second one on another machine, and it takes over when the first is gone. What it
+    cannot send when it is stopped waits for the next start.
 
     Example: sinergi --config /etc/sinergi/sinergi.toml relay
     """

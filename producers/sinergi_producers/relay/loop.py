@@ -89,6 +89,9 @@ class Relay:
     def run(self, stopping: Event) -> None:
         """Relay until `stopping` is set; then seal nothing more, and send what is sealed.
 
+        What cannot be sent then waits in the database for the next start. That is no error: the
+        relay has stopped as it was told.
+
         The base of an error says what is done: the relay waits and tries again after `Unavailable`
         and `TopicHalted`, competes for the lease again after `Superseded`, and ends after any
         other.
@@ -97,8 +100,6 @@ class Relay:
             Refused: for example `TablesMissing`, `AgreementRefused`, `OutboxBehindTopic`,
                 `OutboxForked`.
             Fatal: for example `DatabaseBroken`.
-            Unavailable, TopicHalted: the relay was told to stop while it waited, and not everything
-                is sent. What is sealed waits in the database.
         """
         leave_loaded_objects()
         try:
@@ -108,7 +109,8 @@ class Relay:
                 except (errors.Unavailable, errors.TopicHalted) as why:
                     self._observer.failed(why)
                     if stopping.is_set():
-                        raise
+                        _log.warning("stopped before all is sent; it waits here", why=str(why))
+                        break
                     self._observer.entered(WorkState.WAITING, why)
                     self._observer.turned(self._backoff.pause)
                     self._backoff.wait(why, stopping)
