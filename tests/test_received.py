@@ -7,6 +7,7 @@ import tomllib
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
+from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -19,6 +20,7 @@ from sqlalchemy.orm import Session
 from agency_pair import BUS, DATABASE, AgencyPair, running, signs_nothing_else, transfer
 from sinergi.cli.root import run
 from sinergi.records.receipt_tables import OF_OWNER, OF_READER
+from sinergi_consumers.audit.records import reading
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_producers.relay.factory import build_relay
 from sinergi_producers.relay.term import Identity
@@ -28,6 +30,8 @@ from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.seal import checkpoint
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 from sinergi_schemas.timeouts import RelayTimeouts, Timeouts
+from sinergi_schemas.topics import partition_for
+from test_relay import until_sent
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -200,7 +204,7 @@ def test_a_record_that_is_not_there_and_one_that_cannot_be_asked_for_differ(
 
 
 @pytest.mark.parametrize("command", ["received", "record"])
-def test_a_misspelt_record_is_answered_with_the_nearest_keys_of_its_partition(
+def test_a_misspelt_record_is_answered_with_the_nearest_keys(
     bus: ReceivedBus, command: str
 ) -> None:
     for record, hint in (
@@ -210,10 +214,37 @@ def test_a_misspelt_record_is_answered_with_the_nearest_keys_of_its_partition(
     ):
         bus.capsys.readouterr()
         assert run(["--config", str(bus.settings()), command, "transfer", record]) == 1
-        place = f"{bus.pair.topic.name}, partition 0, where this key would be"
-        err = bus.capsys.readouterr().err
-        assert f"  {place}: {hint}" in err
-        assert "other partitions" not in err  # there is none
+        assert f"  {bus.pair.topic.name}: {hint}" in bus.capsys.readouterr().err
+
+
+def test_the_nearest_key_is_found_in_whatever_partition_it_is_unless_that_takes_too_long(
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+    key = "MUT/2026/0093"
+    of_key = partition_for(key.encode(), pair.partitions)
+    misspelt = next(
+        each
+        for each in (f"MUT/2026/093{letter}" for letter in ascii_letters)
+        if partition_for(each.encode(), pair.partitions) != of_key
+    )
+    with pair.relaying():
+        pair.publish(transfer(key))
+        until_sent(pair, 1)
+    arguments = ["--config", str(pair.reader_settings), "record", "transfer", misspelt]
+    capsys.readouterr()
+    assert run(arguments) == 1
+    assert f"  {pair.topic.name}: did you mean {key}?" in capsys.readouterr().err
+    monkeypatch.setattr(reading, "_MOST_COMPARED", 0)
+    assert run(arguments) == 1
+    err = capsys.readouterr().err
+    assert f"partition {partition_for(misspelt.encode(), pair.partitions)}, where this key" in err
+    assert f"`sinergi replay {pair.topic.name} --key {misspelt}` compares the keys of its" in err
 
 
 def test_a_topic_that_was_changed_is_named_with_exit_status_1(bus: ReceivedBus) -> None:

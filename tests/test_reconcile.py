@@ -116,8 +116,11 @@ def test_a_row_deleted_from_a_database_is_named_with_its_event(desk: Desk) -> No
     assert desk.differences(desk.reader) == [("missing", str(event))]
     status, out, _ = desk.reconcile()
     assert status == 1
-    assert str(event) in out
-    assert f"{partition}/{leaf}" in out
+    heading, head, row = out.splitlines()[-3:]
+    assert heading == f"{desk.reader}, of {desk.pair.topic.name}"
+    assert head.split() == ["what", "leaf", "day", "event_id"]
+    assert row.split()[:2] == ["missing", f"{partition}/{leaf}"]
+    assert row.endswith(str(event))
 
 
 def test_a_row_of_another_event_is_found(desk: Desk) -> None:

@@ -39,7 +39,7 @@ def test_a_position_whose_hashes_do_not_fit_is_disproved_and_all_else_is_checked
     status, found = verified.document("verify")
     disproved = {each["part"]: each for each in found["parts"] if each["verdict"] == "disproved"}
     assert (status, sorted(disproved)) == (1, ["position", "rows"])
-    assert disproved["position"]["of"] == f"transfer in {pair.topic.name}"
+    assert disproved["position"]["of"] == f"transfer on {pair.topic.name}"
     assert "partition 0: sinergi_consumer.position.frontier" in disproved["position"]["found"]
     assert why in disproved["position"]["found"]
     assert "sinergi_consumer.position" in disproved["position"]["could_be_done_by"]

@@ -201,6 +201,10 @@ def test_a_tail_that_was_cut_off_is_named_and_its_rows_are_not_proved(
         receipts["found"],
     )
     assert found["differing_rows"] == 0
+    out = verified.run("verify")[1]
+    assert len(rows) == 6
+    assert "rows of sinergi.transfer and 2 more " in out, "what one reason keeps unchecked"
+    assert out.startswith(f"{verified.pair.topic.name}\n  part ")
 
 
 def test_a_message_that_was_replaced_is_named(verified: VerifiedDatabase) -> None:
@@ -257,7 +261,7 @@ def test_a_position_that_was_edited_is_told_apart_from_two_histories(
         " WHERE projection = 'transfer' AND partition = 0"
     )
     (part,) = verified.parts("disproved")
-    assert (part["part"], part["of"]) == ("position", f"transfer in {verified.pair.topic.name}")
+    assert (part["part"], part["of"]) == ("position", f"transfer on {verified.pair.topic.name}")
     assert "sinergi_consumer.position" in part["could_be_done_by"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from sinergi.cli.output import _in_zone
 from sinergi_schemas.agreements.period import read_period
-from sinergi_schemas.zones import find_zone, zone_names
+from sinergi_schemas.zones import find_zone, local_text, zone_names
 
 # For the first three `ZoneInfo` raises a TypeError; the next are other zones on other machines.
 NOT_ZONES = (
@@ -22,9 +23,26 @@ NOT_ZONES = (
 )  # fmt: skip
 
 
+# In Jakarta it would be in the year 10000.
+LAST = datetime(9999, 12, 31, 23, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("name", NOT_ZONES, ids=lambda name: repr(name)[:20])
 def test_what_names_no_zone_finds_none(name: object) -> None:
     assert find_zone(name) is None
+
+
+def test_a_time_for_people_is_in_this_machines_zone_with_its_offset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Jakarta")
+    time.tzset()
+    try:
+        shown = [local_text(at) for at in (datetime(2026, 3, 9, 1, tzinfo=UTC), LAST)]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert shown == ["2026-03-09 08:00:00+07:00", "9999-12-31 23:00:00+00:00"]
 
 
 @given(st.text() | st.sampled_from([*sorted(zone_names())]))

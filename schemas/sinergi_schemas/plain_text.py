@@ -108,12 +108,12 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
-def some(names: Iterable[str]) -> str:
+def some(names: Iterable[str], separator: str = "; ") -> str:
     """The first five names, and how many others there are."""
     every = list(names)
     shown = every[:_MOST_NAMES]
     more = len(every) - len(shown)
-    return "; ".join([*shown, f"and {more:,} more"] if more else shown)
+    return separator.join([*shown, f"and {more:,} more"] if more else shown)
 
 
 def leaf_range(start: int, end: int) -> str:

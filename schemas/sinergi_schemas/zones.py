@@ -38,3 +38,10 @@ def in_zone(when: datetime, zone: object) -> datetime:
     with suppress(OverflowError):
         return when.astimezone(find_zone(zone) or UTC)
     return when
+
+
+def local_text(when: datetime) -> str:
+    """A time with an offset as a text for people: in this machine's zone, to the second."""
+    with suppress(OverflowError):
+        when = when.astimezone()
+    return when.isoformat(sep=" ", timespec="seconds")

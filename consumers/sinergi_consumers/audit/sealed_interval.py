@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sinergi_consumers.audit.statements import HEADS
 from sinergi_schemas.seal.heads import STALE_SECONDS
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -260,7 +261,7 @@ def missing_second(statements: IntervalStatements, partition: int, owner: str) -
         return f"the heads that {owner} signed since state fewer leaves than those before"
     what = f"{owner} has signed no heads at the end of the interval or later"
     if statements.latest_heads is not None:
-        what = f"{what}, the last known ones at {statements.latest_heads.isoformat()}"
+        what = f"{what}, the last known ones at {local_text(statements.latest_heads)}"
     if statements.has_undated:
         what = f"{what}; those of an unknown time, as by a replaced key, do not count"
     receipt = statements.later_receipt(partition)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.unreadable import UnreadableCounts
 from sinergi_schemas.plain_text import counted
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +54,7 @@ class SignedStatement:
         return "state" if self.kind == HEADS else "states"
 
     def __str__(self) -> str:
-        when = "an unknown time" if self.at is None else self.at.isoformat()
+        when = "an unknown time" if self.at is None else local_text(self.at)
         return f"the {self.kind} that {self.name} signed at {when}"
 
 

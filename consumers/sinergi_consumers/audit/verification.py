@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sinergi_consumers.audit import verified_parts
 from sinergi_consumers.audit.projection_check import LeafRange, ProjectionCheck
-from sinergi_consumers.audit.verified_parts import PositionResult
+from sinergi_consumers.audit.verified_parts import UNREAD, PositionResult
 from sinergi_consumers.decode.decoder import Decoders
 from sinergi_consumers.sinks.postgresql import stored_statements
 from sinergi_schemas import errors
@@ -231,7 +231,7 @@ def _unshown(position: PositionResult) -> LeafRange | None:
     """The leaves below a position that cannot be compared with the topic."""
     tp, size = position.key.tp, position.size
     if position.verified is None:
-        return LeafRange(tp, 0, size, "the topic was not read") if size else None
+        return LeafRange(tp, 0, size, UNREAD) if size else None
     if position.fault:
         return LeafRange(tp, 0, _ALL, "its position was edited")
     if position.is_proved is False:

@@ -16,6 +16,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted, plain
 from sinergi_schemas.seal.heads import STALE_SECONDS
 from sinergi_schemas.topics import TopicPartition, receipts_topic
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.sinks.protocol import PositionKey
 
 _MOST_WRITERS = 4
+UNREAD = "the topic was not read"
 _OPERATOR = "the brokers' operator, or whoever else may delete from the topic or write to it"
 _CHECKPOINT_WRITERS = "whoever may write to sinergi_consumer.checkpoint in the database"
 _ARCHIVE_HOLDERS = f"whoever has made the archive or had it in hand, {_OPERATOR}"
@@ -53,16 +55,23 @@ class VerifiedPart:
     Attributes:
         part: what kind of thing it is: seal, heads, receipts, checkpoint, position, table, rows or
             quarantine.
-        subject: the thing, for example a topic or a table.
+        of: the thing, for example a topic or a table.
         detail: what was found.
         suspects: who could have done it, if it is disproved.
+        topic: it is, or is about; empty if it is a thing in the database.
     """
 
     part: str
-    subject: str
+    of: str
     proof: PartVerdict
     detail: str
     suspects: str = ""
+    topic: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The thing, with the topic that it is about."""
+        return self.of if self.topic in ("", self.of) else f"{self.of} on {self.topic}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,11 @@ class PositionResult:
     is_other_history: bool = False
     fault: str = ""
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether there is nothing to compare it with."""
+        return self.is_proved is None and self.verified is None
+
 
 def of_topic(audit: Audit, *, is_archived: bool) -> Iterator[VerifiedPart]:
     """The seal of a topic, and its owner's heads.
@@ -97,27 +111,27 @@ def of_topic(audit: Audit, *, is_archived: bool) -> Iterator[VerifiedPart]:
         suspects = _ARCHIVE_HOLDERS if is_archived else _OPERATOR
         if finding.is_fork:
             suspects = f"{agency}, whose key has signed both"
-        yield VerifiedPart("seal", name, PartVerdict.DISPROVED, finding.why, suspects)
+        yield VerifiedPart("seal", name, PartVerdict.DISPROVED, finding.why, suspects, name)
     if not audit.verdict.findings:
         why = audit.why_undecided
         proof = PartVerdict.UNCHECKED if why else PartVerdict.PROVED
-        yield VerifiedPart("seal", name, proof, why or verified)
+        yield VerifiedPart("seal", name, proof, why or verified, topic=name)
     if audit.verdict.not_read:
         return
     statements = audit.verdict.statements
     if not statements.has_heads:
         what = f"no heads signed by {agency} were found; newer messages may be missing"
-        yield VerifiedPart("heads", name, PartVerdict.UNCHECKED, what)
+        yield VerifiedPart("heads", name, PartVerdict.UNCHECKED, what, topic=name)
         return
     at = statements.heads_at
     age = None if at is None else (SYSTEM.now() - at).total_seconds()
     if at is None or age is None:
         what = "signed at an unknown time; newer messages may be missing"
     elif age > STALE_SECONDS:
-        what = f"signed at {at.isoformat(timespec='seconds')}; newer messages may be missing"
+        what = f"signed at {local_text(at)}; newer messages may be missing"
     else:
         what = f"signed {age:.0f} s ago"
-    yield VerifiedPart("heads", name, PartVerdict.PROVED, what)
+    yield VerifiedPart("heads", name, PartVerdict.PROVED, what, topic=name)
 
 
 def of_receipts(
@@ -132,35 +146,44 @@ def of_receipts(
     """
     if audit.verdict.not_read:
         return
-    statements = audit.verdict.statements
-    verified = sum(each.verified for each in audit.partition_counts)
-    is_unsigned = not verified and audit.is_proved is None
+    statements, topic = audit.verdict.statements, audit.topic.name
     for name in statements.databases:
-        subject = f"{name.partition('/')[2]} on {audit.topic.name}"
         stated = {
             each.partition: each.size
             for each in statements.largest
             if each.kind == RECEIPT and each.name == name
         }
-        withheld = name == own_name and _withheld(audit, stated, published)
-        if withheld and is_archived:
-            what = f"{withheld}: the archive may be older than that receipt"
-            yield VerifiedPart("receipts", subject, PartVerdict.UNCHECKED, what)
+        withheld = _withheld(audit, stated, published) if name == own_name else ""
+        reader = name.partition("/")[2]
+        if withheld and not is_archived:
+            written = receipts_topic(name.split("/")[1])
+            suspects = f"the brokers' operator, or whoever else may write to {written}"
+            found = PartVerdict.DISPROVED, withheld, suspects
         elif withheld:
-            topic = receipts_topic(name.split("/")[1])
-            suspects = f"the brokers' operator, or whoever else may write to {topic}"
-            yield VerifiedPart("receipts", subject, PartVerdict.DISPROVED, withheld, suspects)
-        elif not stated and verified:
-            what = "no receipt was found: it is withheld, or nothing was read"
-            yield VerifiedPart("receipts", subject, PartVerdict.UNCHECKED, what)
-        elif is_unsigned:
-            what = "there are no verified leaves with which a receipt could be compared"
-            yield VerifiedPart("receipts", subject, PartVerdict.UNCHECKED, what)
-        elif beyond := _beyond(audit, stated):
-            yield VerifiedPart("receipts", subject, PartVerdict.UNCHECKED, beyond)
+            what = f"{withheld}: the archive may be older than that receipt"
+            found = PartVerdict.UNCHECKED, what, ""
         else:
-            what = f"{sum(stated.values()):,} of {counted(verified, 'leaf', 'leaves')}"
-            yield VerifiedPart("receipts", subject, PartVerdict.PROVED, what)
+            found = (*_of_stated(audit, stated), "")
+        yield VerifiedPart("receipts", reader, *found, topic=topic)
+
+
+def _of_stated(audit: Audit, stated: Mapping[int, int]) -> tuple[PartVerdict, str]:
+    """What the receipts of one reader are worth, none of which is withheld.
+
+    Args:
+        stated: the size in its largest receipt, by partition.
+    """
+    verified = sum(each.verified for each in audit.partition_counts)
+    if not stated and verified:
+        what = "no receipt was found: it is withheld, or nothing was read"
+        return PartVerdict.UNCHECKED, what
+    if not verified and audit.is_proved is None:
+        what = "there are no verified leaves with which a receipt could be compared"
+        return PartVerdict.UNCHECKED, what
+    if beyond := _beyond(audit, stated):
+        return PartVerdict.UNCHECKED, beyond
+    of_leaves = counted(verified, "leaf", "leaves")
+    return PartVerdict.PROVED, f"{sum(stated.values()):,} of {of_leaves}"
 
 
 def _beyond(audit: Audit, stated: Mapping[int, int]) -> str:
@@ -221,20 +244,8 @@ def of_positions(
     for each in positions:
         by_topic.setdefault(each.key.tp.topic, []).append(each)
     for topic, those in by_topic.items():
-        subject = f"{projection.name} in {topic}"
-        if not those:
-            what = "there is no position yet: nothing of it was materialised"
-            yield VerifiedPart("position", subject, PartVerdict.UNCHECKED, what)
-            continue
-        proofs = [_of_position(each, subject) for each in those]
-        wrong = [each for each in proofs if each.proof is not PartVerdict.PROVED]
-        if wrong:
-            yield from wrong
-            continue
-        size = sum(each.size for each in those)
-        verified = sum(each.verified or 0 for each in those)
-        what = f"{size:,} of {counted(verified, 'leaf', 'leaves')}"
-        yield VerifiedPart("position", subject, PartVerdict.PROVED, what)
+        for found in _of_those(those):
+            yield VerifiedPart("position", projection.name, *found, topic=topic)
 
 
 def of_unknown(projections: Iterable[str]) -> Iterator[VerifiedPart]:
@@ -250,28 +261,35 @@ def of_no_database(why: str) -> VerifiedPart:
     return VerifiedPart("rows", "a reader's database", PartVerdict.UNCHECKED, what)
 
 
-def _of_position(position: PositionResult, subject: str) -> VerifiedPart:
+def _of_those(positions: Sequence[PositionResult]) -> Sequence[tuple[PartVerdict, str, str]]:
+    """What is wrong with positions of a projection on one topic, or one part for all of them."""
+    if not positions:
+        what = "there is no position yet: nothing of it was materialised"
+        return [(PartVerdict.UNCHECKED, what, "")]
+    if all(each.is_unread for each in positions):
+        return [(PartVerdict.UNCHECKED, UNREAD, "")]
+    wrong = [_of_position(each) for each in positions if not each.is_proved]
+    size = sum(each.size for each in positions)
+    verified = sum(each.verified or 0 for each in positions)
+    what = f"{size:,} of {counted(verified, 'leaf', 'leaves')}"
+    return wrong or [(PartVerdict.PROVED, what, "")]
+
+
+def _of_position(position: PositionResult) -> tuple[PartVerdict, str, str]:
+    """The same of a position that is not proved."""
     number, size = position.key.tp.partition, counted(position.size, "leaf", "leaves")
     where = f"partition {number}: "
-    if position.is_proved:
-        return VerifiedPart("position", subject, PartVerdict.PROVED, "")
     if position.is_proved is None:
-        if position.verified is None:
-            what = f"{where}the topic was not read"
-        else:
-            what = f"{where}{size}, of which the topic shows {position.verified:,}"
-        return VerifiedPart("position", subject, PartVerdict.UNCHECKED, what)
+        shown = f"{size}, of which the topic shows {position.verified:,}"
+        return PartVerdict.UNCHECKED, f"{where}{UNREAD if position.is_unread else shown}", ""
     if position.fault:
-        what = f"{where}{position.fault}"
-        return VerifiedPart("position", subject, PartVerdict.DISPROVED, what, _POSITION_WRITERS)
+        return PartVerdict.DISPROVED, f"{where}{position.fault}", _POSITION_WRITERS
     if position.is_other_history:
         agency = position.key.tp.event_topic.agency
         what = f"{where}two histories: {agency} has signed another tree of {size}"
-        return VerifiedPart(
-            "position", subject, PartVerdict.DISPROVED, what, f"{agency}, whose key has signed both"
-        )
+        return PartVerdict.DISPROVED, what, f"{agency}, whose key has signed both"
     what = f"{where}its tree of {size} is not that of the topic"
-    return VerifiedPart("position", subject, PartVerdict.DISPROVED, what, _POSITION_WRITERS)
+    return PartVerdict.DISPROVED, what, _POSITION_WRITERS
 
 
 def of_rows(result: ProjectionResult, *, has_position: bool) -> Iterator[VerifiedPart]:

@@ -12,6 +12,7 @@ from sinergi.cli.replay_filter import interval
 from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi_consumers.audit.journal import Journal
 from sinergi_schemas.plain_text import shortened
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from sinergi_consumers.audit.journal import JournalEntry
@@ -63,7 +64,7 @@ def journal(
 
 def _cells(entry: JournalEntry) -> list[str | TableCell]:
     return [
-        entry.begun_at.astimezone().isoformat(sep=" ", timespec="seconds"),
+        local_text(entry.begun_at),
         shortened(f"{entry.database_user}, {entry.account}"),
         shortened(entry.command),
         _end(entry),

@@ -15,6 +15,7 @@ from sinergi.exit_status import ExitStatus
 from sinergi_producers.outbox import discarding, pending
 from sinergi_producers.recovery import recovery
 from sinergi_schemas.plain_text import counted
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def list_(
 
 def _cells(row: PendingRow) -> list[str]:
     why = row.held or ("history waits for what is live" if row.backfill else "for the relay")
-    at = row.recorded_at.isoformat(timespec="seconds")
+    at = local_text(row.recorded_at)
     return [str(row.id), row.event_type, row.record_id, str(row.revision), at, why]
 
 

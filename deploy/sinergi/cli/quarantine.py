@@ -21,7 +21,6 @@ from sinergi.cli.quarantine_options import (
 )
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.exit_status import ExitStatus
-from sinergi.status.judgement import local
 from sinergi_consumers.quarantine.admin import (
     UNSETTLED,
     Quarantine,
@@ -29,6 +28,7 @@ from sinergi_consumers.quarantine.admin import (
 )
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import OutputFile
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -287,7 +287,7 @@ def _show(row: Quarantined, document: Mapping[str, Any]) -> None:
         ("schema", row.fingerprint),
         ("leaf hash", row.leaf_hash),
         ("bytes", f"{row.size:,}, {'kept' if row.kept else 'on the topic only'}"),
-        ("since", local(row.quarantined_at)),
+        ("since", local_text(row.quarantined_at)),
         *((each.action, f"{each.outcome}, {_by(each)}") for each in decisions),
         *((name, document[name]) for name in ("key", "datum") if name in document),
     ):
@@ -295,11 +295,11 @@ def _show(row: Quarantined, document: Mapping[str, Any]) -> None:
 
 
 def _by(decided: RecordedDecision) -> str:
-    return f"{local(decided.decided_at)} by {decided.decided_by}: {decided.why}"
+    return f"{local_text(decided.decided_at)} by {decided.decided_by}: {decided.why}"
 
 
 def _cells(row: Quarantined) -> list[str]:
-    since = f"{row.quarantined_at.astimezone():%Y-%m-%d %H:%M}"
+    since = local_text(row.quarantined_at)
     named = [str(row.id), row.state, row.reason, row.projection]
     leaf = f"{row.leaf_index}{'' if row.kept else _BYTES_NOT_KEPT}"
     return [*named, row.topic, str(row.partition), leaf, since]

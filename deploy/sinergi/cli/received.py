@@ -67,7 +67,7 @@ def received(
     request = AuditRequest("received", why, {"event_type": event_type, "key": record_id})
     with search.journaled(request) as run:
         found = search.find(record_id, run)
-        record_search.report_verdict(found, record_id, search.agreements)
+        record_search.report_verdict(found, record_id)
         if as_json:
             terminal.show_json(document(found, event_type, record_id))
         elif found.record is not None:

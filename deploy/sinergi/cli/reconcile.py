@@ -34,7 +34,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.topics import TopicPartition
-from sinergi_schemas.zones import find_zone
+from sinergi_schemas.zones import find_zone, local_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -220,7 +220,7 @@ def _status(found: Reconciliation) -> ExitStatus:
 def _report(found: Reconciliation) -> None:
     """Say on standard error what could not be read, and last the verdict."""
     for each in found.stated:
-        terminal.note(f"{each.name}: counts of {each.counts.signed_at.isoformat()}")
+        terminal.note(f"{each.name}: counts of {local_text(each.counts.signed_at)}")
     for name, why in found.unread.items():
         terminal.note(f"sinergi: {name} could not be read: {why}")
     for (name, topic), count in found.beyond.items():

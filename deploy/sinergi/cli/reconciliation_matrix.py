@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 _UNKNOWN = "unknown"
 _MOST_ABREAST = 2  # sides that fit beside the other columns at 100 columns
 _DIFFERENCES = (
-    TableColumn("side"),
+    TableColumn("in", ColumnKind.HEADING),
     TableColumn("what"),
-    TableColumn("topic"),
     TableColumn("leaf"),
     TableColumn("day"),
     TableColumn("event_id"),
@@ -68,15 +67,15 @@ def show_differences(first: Sequence[PlacedDiscrepancy], count: int) -> None:
         return
     rows: list[list[str | TableCell]] = [
         [
-            side,
+            f"{side}, of {topic.name}",
             TableCell(_what(found), "bold red"),
-            topic.name,
             "" if found.leaf is None else f"{found.partition}/{found.leaf}",
             _UNKNOWN if found.day is None else found.day.isoformat(),
             _UNKNOWN if found.event_id is None else str(found.event_id),
         ]
         for side, topic, found in first
     ]
+    terminal.show_line("")
     terminal.show_table(_DIFFERENCES, rows)
     if count > len(first):
         terminal.note(f"{counted(count - len(first), 'more difference')}: --limit or --out")

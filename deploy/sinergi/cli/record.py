@@ -103,7 +103,7 @@ def record(
     with search.journaled(request) as run:
         found = search.find(record_id, run)
         page = _page(search, found, has_searched=related) if found.record is not None else None
-        record_search.report_verdict(found, record_id, search.agreements)
+        record_search.report_verdict(found, record_id)
         if found.record is not None and page is not None and html is not None:
             with OutputFile.open(html, force=force) as target:
                 zone = found.record.zone

@@ -171,7 +171,7 @@ def show_verdict(record: SealedRecord) -> None:
         terminal.show_line("what could not be verified may have further revisions", "bold red")
 
 
-def report_verdict(found: FoundRecord, record_id: str, agreements: Agreements) -> None:
+def report_verdict(found: FoundRecord, record_id: str) -> None:
     """Say on standard error what was verified, and what is wrong."""
     for each in found.judged:
         verdict.report_partitions(each.audit)
@@ -186,11 +186,13 @@ def report_verdict(found: FoundRecord, record_id: str, agreements: Agreements) -
         terminal.note(f"sinergi: {what}")
         for each in found.searched:
             hint = match_report.key_hint(each.near_keys, is_whole=each.audit.is_proved is True)
+            if each.is_topic_compared:
+                terminal.note(f"  {each.topic.name}: {hint}")
+                continue
             place = f"partition {each.partition}"
             terminal.note(f"  {each.topic.name}, {place}, where this key would be: {hint}")
-            if agreements.partitions(each.topic) > 1:
-                replay = f"`sinergi replay {each.topic.name} --key {shlex.quote(record_id)}`"
-                terminal.note(f"    {replay} compares the keys of its other partitions too")
+            replay = f"`sinergi replay {each.topic.name} --key {shlex.quote(record_id)}`"
+            terminal.note(f"    {replay} compares the keys of its other partitions too")
 
 
 def _chosen(

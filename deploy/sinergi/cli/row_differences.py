@@ -161,6 +161,7 @@ def show(found: Iterable[RowDifference], display: ValueDisplay, count: int, most
     """
     rows = [line for each in found for line in _lines(each, display)]
     if rows:
+        terminal.show_line("")
         terminal.show_table(_COLUMNS, rows)
     if count > most:
         terminal.note(f"sinergi: {count:,} rows differ, {most:,} are shown; --out FILE has all")

@@ -13,8 +13,9 @@ from sinergi.cli.options import AsJson
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi.status import gathering
-from sinergi.status.judgement import judge, local, spoken
+from sinergi.status.judgement import judge, spoken
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from sinergi.status.facts import Facts, PublisherFacts, ReaderFacts, ReadPartition
@@ -86,7 +87,7 @@ def _print(facts: Facts, verdict: StatusVerdict) -> None:
     terminal.show_line(f"{facts.agency}: {first}", _STYLES[verdict.exit_status])
     for each in more:
         terminal.show_line(f"  {each}")
-    terminal.show_line(f"  at {local(facts.at)}")
+    terminal.show_line(f"  at {local_text(facts.at)}")
     if facts.publishing:
         _show_published(facts.publishing)
     if facts.reading:
@@ -96,7 +97,7 @@ def _print(facts: Facts, verdict: StatusVerdict) -> None:
 def _show_published(side: PublisherFacts) -> None:
     lease = side.lease
     relay = f"relay {lease.holder} leads" if lease.is_held else "no relay leads"
-    until = f" until {local(lease.expires_at)}" if lease.is_held and lease.expires_at else ""
+    until = f" until {local_text(lease.expires_at)}" if lease.is_held and lease.expires_at else ""
     rows: list[tuple[str, ...]] = []
     for topic in side.topics:
         rows += (
@@ -128,7 +129,7 @@ def _show_received(side: PublisherFacts) -> None:
         for each in topic.readers:
             received = each.size or 0
             missing = max(0, sent.get(each.partition, 0) - received)
-            at = local(each.at) if each.at else "never"
+            at = local_text(each.at) if each.at else "never"
             numbers = (_number(received), _number(missing))
             rows.append((topic.topic, str(each.partition), each.reader, *numbers, at))
     if rows:

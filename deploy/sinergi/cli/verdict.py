@@ -10,6 +10,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.heads import STALE_SECONDS
 from sinergi_schemas.seal.note import parse_note
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -261,7 +262,7 @@ def _absence(audits: Sequence[Audit], record: str) -> str:
         )
     if outside:
         events = counted(len(outside), "event")
-        times = [each.isoformat(timespec="seconds") for each in outside]
+        times = [local_text(each) for each in outside]
         first, last = times[0], times[-1]
         when = f"at {first}" if first == last else f"from {first} to {last}"
         found.append(
@@ -279,7 +280,8 @@ def _witnesses(audit: Audit) -> list[str]:
         what = f"no heads of {agency} were found, and {receipts}"
         found = [f"witnesses: {what}; newer messages may be missing"]
     elif age is None or age > STALE_SECONDS:
-        when = _iso(statements.heads_at) or "an unknown time"
+        at = statements.heads_at
+        when = "an unknown time" if at is None else local_text(at)
         what = f"{agency}'s heads of {when}, and {receipts}"
         found = [f"witnesses: {what}; messages since then may be missing"]
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -27,12 +28,12 @@ from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.files.output_file import OutputFile
-from sinergi_schemas.plain_text import counted
+from sinergi_schemas.plain_text import counted, some
 from sinergi_schemas.postgresql import Database
 from sinergi_schemas.timeouts import DatabaseTimeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from sinergi.cli.reading_place import ReadingPlace
@@ -45,8 +46,8 @@ _FEW = 20
 # It holds no lock that others wait for, and topics may take long to be read.
 _TIMEOUTS = DatabaseTimeouts(lock=30.0, idle=600.0)
 _COLUMNS = (
+    TableColumn("in", ColumnKind.HEADING),
     TableColumn("part"),
-    TableColumn("of", ColumnKind.PROSE),
     TableColumn("verdict"),
     TableColumn("found", ColumnKind.PROSE),
 )
@@ -234,11 +235,28 @@ def _of_topics(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) ->
 
 
 def _show_parts(parts: Sequence[VerifiedPart]) -> None:
+    """Show what was verified of each topic, and then of the database."""
+    topics = dict.fromkeys(each.topic for each in parts if each.topic)
+    shown = [each for topic in (*topics, "") for each in parts if each.topic == topic]
     rows: list[list[str | TableCell]] = [
-        [each.part, each.subject, TableCell(each.proof, STYLES[each.proof]), each.detail]
-        for each in parts
+        [topic or "the database", _named(same), TableCell(proof, STYLES[proof]), detail]
+        for (topic, _, proof, detail), same in groupby(shown, key=_stated)
     ]
     terminal.show_table(_COLUMNS, rows)
+
+
+def _stated(part: VerifiedPart) -> tuple[str, str, PartVerdict, str]:
+    """What is stated of a part. Neighbours that could not be checked for one reason are one row."""
+    is_checked = part.proof is not PartVerdict.UNCHECKED
+    return part.topic, part.subject if is_checked else part.part, part.proof, part.detail
+
+
+def _named(same: Iterable[VerifiedPart]) -> str:
+    first, *others = same
+    if first.of == first.topic:
+        return first.part
+    more = f" and {len(others):,} more" if others else ""
+    return f"{first.part} of {first.of}{more}"
 
 
 def _report(verification: Verification, run: JournaledRun) -> ExitStatus:
@@ -260,7 +278,7 @@ def sentence(parts: Sequence[VerifiedPart]) -> str:
     for proof in (PartVerdict.DISPROVED, PartVerdict.UNCHECKED):
         those = [f"{each.part} of {each.subject}" for each in parts if each.proof is proof]
         if those:
-            found.append(f"{proof}: {', '.join(dict.fromkeys(those))}")
+            found.append(f"{proof}: {some(dict.fromkeys(those), ', ')}")
     return "; ".join(found)
 
 

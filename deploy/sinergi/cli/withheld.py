@@ -88,7 +88,7 @@ def withheld(
             terminal.show_json(withheld_output.document(found, times, zone))
         else:
             withheld_output.show(found, zone)
-        withheld_output.report(found, zone)
+        withheld_output.report(found)
         raise typer.Exit(STATUSES[found.proof])
 
 

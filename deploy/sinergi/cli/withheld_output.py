@@ -11,7 +11,7 @@ from sinergi_consumers.audit.interval_events import IntervalEvents
 from sinergi_consumers.audit.statements import HEADS
 from sinergi_consumers.audit.verified_parts import PartVerdict
 from sinergi_schemas.plain_text import counted
-from sinergi_schemas.zones import in_zone
+from sinergi_schemas.zones import in_zone, local_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,12 +164,12 @@ def _edges(gap: HeadsGap, zone: str) -> tuple[str, str]:
     )
 
 
-def report(found: IntervalAudit, zone: str) -> None:
+def report(found: IntervalAudit) -> None:
     """Say on standard error what was verified and noticed, and last the verdict."""
     for topic in found.topics:
         if not topic.audit.verdict.not_read:
             verdict.report_partitions(topic.audit)
-        for remark in _remarks(topic, zone):
+        for remark in _remarks(topic):
             terminal.note(f"  {remark}")
     for each in found.parts:
         if each.detail and each.proof is not PartVerdict.PROVED:
@@ -177,12 +177,12 @@ def report(found: IntervalAudit, zone: str) -> None:
     terminal.note(f"verdict: {sentence(found)}", STYLES[found.proof])
 
 
-def _remarks(topic: AuditedTopic, zone: str) -> Iterator[str]:
+def _remarks(topic: AuditedTopic) -> Iterator[str]:
     """What was noticed about the statements of a topic."""
     statements, owner = topic.statements, topic.audit.topic.agency
-    if statements.heads_since is not None:
-        since, latest = statements.heads_since, statements.latest_heads
-        what = f"heads of {owner} are known from {_local(since, zone)} to {_local(latest, zone)}"
+    since, latest = statements.heads_since, statements.latest_heads
+    if since is not None and latest is not None:
+        what = f"heads of {owner} are known from {local_text(since)} to {local_text(latest)}"
         yield f"{what}; earlier ones may have been compacted"
     for each in statements.ahead.values():
         yield f"{each} is dated later than the clock here, and encloses nothing"
@@ -256,7 +256,7 @@ def _topic(topic: AuditedTopic, zone: str) -> dict[str, Any]:
         "partitions": [
             _partition(topic, number, events, zone) for number, events in _by_partition(topic)
         ],
-        "remarks": [*topic.audit.remarks, *_remarks(topic, zone)],
+        "remarks": [*topic.audit.remarks, *_remarks(topic)],
     }
 
 

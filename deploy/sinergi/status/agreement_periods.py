@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sinergi_schemas.plain_text import counted
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -41,7 +42,7 @@ def _periods(agreements: Agreements, agency: str, now: datetime) -> Iterator[str
             continue
         until = each.in_force_until
         if now < each.starts:
-            starts = each.starts.astimezone().isoformat(sep=" ", timespec="seconds")
+            starts = local_text(each.starts)
             made = "; its topics are made then" if topics - in_force else ""
             yield f"{each.path} is in force from {starts}{made}"
         elif until is not None and until <= now:

@@ -23,10 +23,10 @@ from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.heads import STALE_SECONDS
 from sinergi_schemas.timeouts import DEFAULT
 from sinergi_schemas.topics import Topic, control_topic
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from sinergi.status.facts import (
         Acknowledged,
@@ -109,11 +109,6 @@ def spoken(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
-def local(at: datetime) -> str:
-    """A time in this machine's zone, with its offset."""
-    return at.astimezone().isoformat(sep=" ", timespec="seconds")
-
-
 def _publishing(side: PublisherFacts, patience: float) -> Iterator[StatusProblem]:
     if not side.lease.is_held and side.topics:
         yield _no_relay(side)
@@ -161,7 +156,7 @@ def _foreign_writer(topic: PublishedTopic, tree: Tree) -> Iterator[StatusProblem
 def _no_relay(side: PublisherFacts) -> StatusProblem:
     waiting = [each for each in side.topics if each.waiting]
     until = side.lease.expires_at
-    since = f" since {local(until)}" if until else ""
+    since = f" since {local_text(until)}" if until else ""
     if waiting:
         count = sum(each.waiting for each in waiting)
         names = _names([each.topic for each in waiting])
@@ -232,7 +227,7 @@ def _heads(side: ReaderFacts) -> Iterator[StatusProblem]:
     """Agencies whose newest heads are invalid or unknown."""
     for agency, topic in {Topic.parse(topic.topic).agency: topic for topic in side.topics}.items():
         if topic.heads_unread:
-            at = f"those of {local(topic.heads_at)}" if topic.heads_at else "none of its heads"
+            at = f"those of {local_text(topic.heads_at)}" if topic.heads_at else "none of its heads"
             what = f"it is not known which heads {agency} has signed last: the newest messages of"
             left = f"{control_topic(agency)} show {at}, and {topic.heads_unread:,} older ones"
             mend = f"`sinergi replay {topic.topic}` reads all of them"
@@ -257,10 +252,10 @@ def _broken(topic: ReadTopic, state: ReadPartition) -> Iterator[StatusProblem]:
     place = f"{topic.topic}/{state.partition}"
     if state.halt:
         why = f"({state.halt.reason}): {state.halt.detail}"
-        what = f"{place} is halted since {local(state.halt.since)} {why}"
+        what = f"{place} is halted since {local_text(state.halt.since)} {why}"
         mend = "The materialiser looks at it again by itself"
         if state.halt.looks_at:
-            mend = f"{mend}, next at {local(state.halt.looks_at)}"
+            mend = f"{mend}, next at {local_text(state.halt.looks_at)}"
         yield StatusProblem(ProblemKind.HALTED, topic.topic, state.partition, f"{what} {mend}.")
     yield from completeness.received(topic, state)
     if state.quarantined:
@@ -296,7 +291,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
         if at is None:
             yield f"{agency} has never signed its heads with the key that it has now"
         elif (facts.at - at).total_seconds() > STALE_SECONDS:
-            yield f"{agency} has signed no heads since {local(at)}: its relay is not running"
+            yield f"{agency} has signed no heads since {local_text(at)}: its relay is not running"
 
 
 def _foreign_messages(facts: Facts) -> Iterator[str]:

@@ -144,8 +144,9 @@ class TopicMissing(TopicAway):
 
 
 class ReplayedTopicMissing(TopicMissing):
-    """{topic} is not on these brokers ({why}). Ask its owner and the brokers' operator; a copy of
-    it is read by `sinergi replay {topic} --copy NAME`.
+    """{topic} is not on these brokers ({why}). Ask its owner and the brokers' operator; a file of
+    `sinergi archive` is read with --archive FILE, a copy of it under another name by
+    `sinergi replay {topic} --copy NAME`.
     """
 
 

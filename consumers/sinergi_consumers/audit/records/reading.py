@@ -6,6 +6,7 @@ All other leaves are verified as in every audit.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 # A publisher may seal any number of events of one record. A page cannot show them all.
 MOST_REVISIONS = 5_000
 MOST_BYTES = 64 * 1024 * 1024
+# Where a record is not found, the keys of all its topic's messages are compared, if they are few.
+_MOST_COMPARED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,8 @@ class SealedRecord:
         topic, record_id: which record.
         audit: of the record's partition; its verdict is about this partition alone.
         revisions: the events, in the order in which they were sealed.
-        near_keys: the keys of the partition that are nearest to the record's.
+        near_keys: the keys that are nearest to the record's.
+        is_topic_compared: whether these are of the whole topic; else of the record's partition.
     """
 
     topic: Topic
@@ -77,6 +81,7 @@ class SealedRecord:
     audit: Audit
     revisions: list[SealedRevision] = field(default_factory=list)
     near_keys: list[str] = field(default_factory=list)
+    is_topic_compared: bool = False
 
     @property
     def partition(self) -> int:
@@ -132,7 +137,23 @@ def read_record(
                 found.revisions += _revisions(bus, decoder, part, tree, each)
             tree = each.frontier
         while_reading(audit)
+    if not found.revisions:
+        _compare_other_partitions(found)
     return found
+
+
+def _compare_other_partitions(found: SealedRecord) -> None:
+    """Look for near keys in the other partitions too, if there is not too much to read."""
+    survey = found.audit.survey()
+    others = {*survey.partitions()} - {found.partition}
+    if others and survey.count_messages() > _MOST_COMPARED:
+        return
+    for number in sorted(others):
+        # The verdict is about the record's partition alone; of another one, what is valid counts.
+        with suppress(errors.SealBroken):
+            for batch in survey.batches(survey.new_counts(number), frozenset()):
+                keep_nearest(found.near_keys, found.record_id, batch.messages)
+    found.is_topic_compared = True
 
 
 def _revisions(
