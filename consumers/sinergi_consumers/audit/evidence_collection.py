@@ -28,6 +28,7 @@ from sinergi_consumers.audit.statements import HEADS, RECEIPT
 from sinergi_schemas import errors
 from sinergi_schemas.agreements import receipts, signatures
 from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.leaf_tree import LeafTree
@@ -92,7 +93,7 @@ def agreement_evidence(agreement: Agreement) -> AgreementEvidence:
         _, text = read_regular(agreement.path, MOST_BYTES)
         note = signatures.read_note(agreement)
     except OSError as why:
-        raise errors.EvidenceRefused(f"{agreement.path} cannot be read ({why.strerror})") from None
+        raise errors.EvidenceRefused(f"{agreement.path} {unread(why)}") from None
     found = AgreementEvidence(agreement.hash, text, note)
     if not found.is_named_by_digest:
         raise errors.EvidenceRefused(f"{agreement.path} was changed meanwhile; run it again")

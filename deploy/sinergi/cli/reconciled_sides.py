@@ -9,6 +9,7 @@ from sinergi_consumers.audit.reconciliation import signed_counts
 from sinergi_consumers.audit.reconciliation.stated_counts import StatedSide
 from sinergi_schemas import errors
 from sinergi_schemas.files import input_file
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.postgresql.address import DatabaseAddress, conninfo
 from sinergi_schemas.seal.note import MOST_CHARACTERS
 
@@ -59,7 +60,7 @@ def stated(files: Sequence[Path], agreements: Agreements, zone: str) -> Iterator
             _, content = input_file.read(file, MOST_CHARACTERS)
             found = signed_counts.verify(content.decode(), agreements.bus, keys)
         except OSError as why:
-            raise _no_counts(file, f"cannot be read ({why.strerror})") from None
+            raise errors.ReconciliationRefused(f"--counts {file} {unread(why)}") from None
         except UnicodeDecodeError:
             raise _no_counts(file, "holds no signed counts (it is no text)") from None
         except errors.NoteMalformed as why:

@@ -19,6 +19,7 @@ from sinergi.provision.rights import USER
 from sinergi.provision.topics import TopicAction
 from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.nesting import is_deeper
 from sinergi_schemas.plain_text import counted, listing
 
@@ -193,7 +194,7 @@ def kept_plan(path: Path) -> KeptPlan:
         _, data = read_regular(path, _MOST_BYTES)
         found = json.loads(data, object_pairs_hook=_unique_keys)
     except OSError as why:
-        raise errors.PlanRefused(str(path), f"cannot be read ({why.strerror})") from None
+        raise errors.PlanRefused(str(path), unread(why)) from None
     except _KeyTwiceError as why:
         raise errors.PlanRefused(str(path), f"has the key {why} twice") from None
     except (ValueError, RecursionError):

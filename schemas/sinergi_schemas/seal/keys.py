@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from sinergi_schemas import errors
 from sinergi_schemas.files import file_rights, input_file
+from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.seal.points import check_public_key
 
 if TYPE_CHECKING:
@@ -150,8 +151,7 @@ class SigningKey:
             what = "the file does not exist; `sinergi init` creates it"
             raise errors.KeyFileRefused(str(path), what) from None
         except OSError as why:
-            what = f"the file cannot be read ({why.strerror})"
-            raise errors.KeyFileRefused(str(path), what) from None
+            raise errors.KeyFileRefused(str(path), f"it {unread(why)}") from None
         if file_rights.is_open(mode):
             raise errors.KeyFileRefused(
                 str(path),
