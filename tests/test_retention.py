@@ -8,11 +8,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from agency_pair import AgencyPair, transfer, until
 from sinergi import migrate
 from sinergi_producers.outbox.publishing import Outbox
+from sinergi_schemas import codec
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from test_clock_differences import ShiftedClock
@@ -39,6 +41,19 @@ class PrunedDatabase(VerifiedDatabase):
         events = [transfer(each, occurred_at=at, departed_at=at) for each in records]
         with Session(pair.producer) as session, session.begin():
             outbox.publish_many(session, events)
+
+    def publish_again(self, record: str) -> None:
+        """Publish another event as revision 1 of a record, as only its publisher can."""
+        pair, schema = self.pair, Catalog.shipped().newest("transfer")
+        pair.publish(transfer(record, "CORRECTED", reason="OWN_REQUEST"))
+        unsealed = "FROM sinergi_producer.outbox WHERE leaf_index IS NULL"
+        ((number, datum),) = pair.ask(f"SELECT id, datum {unsealed}", pair.producer)
+        said = codec.decode(bytes(datum), schema) | {"revision": 1, "action": "RECORDED"}
+        with pair.producer.begin() as connection:
+            connection.execute(
+                text("UPDATE sinergi_producer.outbox SET revision = 1, datum = :d WHERE id = :id"),
+                {"d": codec.encode_document(said, schema), "id": number},
+            )
 
     def materialise(self, history: int) -> None:
         with self.working():
@@ -181,6 +196,25 @@ def test_an_older_event_that_arrives_late_is_stored_and_goes_with_the_next_run(
     assert status == 0, (out, err)
     database.execute(f"UPDATE {HISTORY} SET reason = 'SECURITY' WHERE record_id = 'LATE/1'")
     assert database.of_rows(HISTORY)["verdict"] == "disproved"
+    status, found = database.prune("--apply")
+    assert (status, found["removed_rows"]) == (0, 1)
+    assert database.run("verify")[0] == 0
+
+
+def test_another_event_with_the_revision_of_a_removed_one_is_named_and_gives_way_to_the_first(
+    database: PrunedDatabase,
+) -> None:
+    database.prune("--apply")
+    database.publish_again("P/0")
+    database.materialise(NEW + 1)
+    status, found = database.document("verify")
+    wrong = [each for each in found["parts"] if each["verdict"] == "disproved"]
+    assert (status, [each["of"] for each in wrong]) == (1, [HISTORY, ESCORT, "transfer_history"])
+    assert all("or the publisher, by another event" in each["could_be_done_by"] for each in wrong)
+    assert {each["key"]["record_id"] for each in found["differences"]} == {"P/0"}
+    status, out, err = database.run("rebuild", "transfer_history", "--apply")
+    assert status == 0, (out, err)
+    assert database.count(HISTORY) == NEW + 1
     status, found = database.prune("--apply")
     assert (status, found["removed_rows"]) == (0, 1)
     assert database.run("verify")[0] == 0

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sinergi_consumers.audit import verified_parts
+from sinergi_consumers.audit import verified_parts, verified_rows
 from sinergi_consumers.audit.projection_check import LeafRange, ProjectionCheck
 from sinergi_consumers.audit.verified_parts import UNREAD, PositionResult
 from sinergi_consumers.decode.decoder import Decoders
@@ -118,7 +118,7 @@ class Verification:
                 each for each in read if each.topic.event_type == result.projection.event_type
             ]
             self.parts += verified_parts.of_positions(result.projection, own, of_type)
-            self.parts += verified_parts.of_rows(result, has_position=bool(own))
+            self.parts += verified_rows.of_rows(result, has_position=bool(own))
             progressed()
 
     def run_topics(self, progressed: Callable[[], None], unchecked: str | None) -> None:

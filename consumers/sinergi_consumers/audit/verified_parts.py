@@ -11,9 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sinergi_consumers.audit.statements import RECEIPT
-from sinergi_consumers.sinks.postgresql.row_comparison import RowDifferenceKind
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.plain_text import counted, plain
+from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.heads import STALE_SECONDS
 from sinergi_schemas.topics import TopicPartition, receipts_topic
 from sinergi_schemas.zones import local_text
@@ -22,12 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sinergi_consumers.audit.audit import Audit
-    from sinergi_consumers.audit.projection_check import ProjectionResult, TableResult
     from sinergi_consumers.projections.projection import Projection
-    from sinergi_consumers.sinks.postgresql.table_structure import TableStructure
     from sinergi_consumers.sinks.protocol import PositionKey
 
-_MOST_WRITERS = 4
 UNREAD = "the topic was not read"
 _OPERATOR = "the brokers' operator, or whoever else may delete from the topic or write to it"
 _CHECKPOINT_WRITERS = "whoever may write to sinergi_consumer.checkpoint in the database"
@@ -290,104 +286,6 @@ def _of_position(position: PositionResult) -> tuple[PartVerdict, str, str]:
         return PartVerdict.DISPROVED, what, f"{agency}, whose key has signed both"
     what = f"{where}its tree of {size} is not that of the topic"
     return PartVerdict.DISPROVED, what, _POSITION_WRITERS
-
-
-def of_rows(result: ProjectionResult, *, has_position: bool) -> Iterator[VerifiedPart]:
-    """The tables of a projection, their rows, and its quarantine."""
-    for each in result.structures.values():
-        yield from _of_structure(each)
-    if result.missing:
-        what = f"{result.missing[0]} is not in the database: run `sinergi db upgrade`"
-        yield VerifiedPart("rows", result.projection.name, PartVerdict.UNCHECKED, what)
-        return
-    for table in result.tables:
-        yield from _of_table(table, result, has_position=has_position)
-    if unknown := result.unknown_agreement:
-        where = f"leaf {unknown.leaf_index} of {unknown.topic}/{unknown.partition}"
-        more = f"; {unknown.events - 1:,} more" if unknown.events > 1 else ""
-        what = f"whether {where} is a row or in quarantine cannot be told: {unknown.reason}{more}"
-        yield VerifiedPart("quarantine", result.projection.name, PartVerdict.UNCHECKED, what)
-    if missing := result.missing_refusal:
-        where = f"leaf {missing.leaf_index} of {missing.topic}/{missing.partition}"
-        more = f", and {missing.events - 1:,} more" if missing.events > 1 else ""
-        what = f"{where} can be no row ({missing.reason}) and is not in quarantine{more}"
-        suspects = "whoever may write to sinergi_consumer.quarantine in the database"
-        name = result.projection.name
-        yield VerifiedPart("quarantine", name, PartVerdict.DISPROVED, what, suspects)
-
-
-def _of_structure(structure: TableStructure) -> Iterator[VerifiedPart]:
-    if structure.kind:
-        what = f"it is {structure.kind} in place of a table: it may hide rows and change values"
-        suspects = "the owner of the schema, or a superuser"
-        yield VerifiedPart("table", structure.name, PartVerdict.DISPROVED, what, suspects)
-    elif structure.differing:
-        what = "; ".join(structure.differing)
-        suspects = "the owner of the table, or a superuser"
-        yield VerifiedPart("table", structure.name, PartVerdict.DISPROVED, what, suspects)
-
-
-def _of_table(
-    table: TableResult, result: ProjectionResult, *, has_position: bool
-) -> Iterator[VerifiedPart]:
-    name = table.comparison.name
-    if table.differing:
-        kinds: dict[str, int] = {}
-        for each in table.counts:
-            kinds[each.kind] = kinds.get(each.kind, 0) + each.rows
-        columns = ", ".join(f"{column} in {count:,}" for column, count in table.columns.items())
-        of_kind = {str(RowDifferenceKind.CHANGED): f" ({columns})"}
-        found = ", ".join(f"{n:,} {kind}{of_kind.get(kind, '')}" for kind, n in kinds.items())
-        expected = table.rows - table.removed
-        what = f"{found}; {expected:,} expected{_of_removed(table, result)}"
-        suspects = suspected_writers(table.comparison.structure)
-        yield VerifiedPart("rows", name, PartVerdict.DISPROVED, what, suspects)
-    if result.unchecked_records:
-        first = result.unchecked[0]
-        records = counted(result.unchecked_records, "record")
-        what = f"{records} not compared: {first.why} in {first.tp}"
-        yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
-    if table.undecided:
-        rows = counted(table.undecided, "row")
-        what = (
-            f"{rows} of events that a foreign key, trigger or rule of the table may refuse,"
-            " or that stand in two partitions at the same revision"
-        )
-        yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
-    if table.differing or result.unchecked_records or table.undecided:
-        return
-    if not has_position:
-        what = "nothing was materialised, and the table is empty"
-        yield VerifiedPart("rows", name, PartVerdict.UNCHECKED, what)
-        return
-    there = counted(table.rows - table.removed, "row")
-    yield VerifiedPart("rows", name, PartVerdict.PROVED, f"{there}{_of_removed(table, result)}")
-
-
-def _of_removed(table: TableResult, result: ProjectionResult) -> str:
-    """How many rows of a table were removed as old enough, as text after the number of rows."""
-    removed = result.removed
-    if removed is None or not removed.missing:
-        return ""
-    found = removed.retention
-    before = f"of events recorded before {found.before:%Y-%m-%d}"
-    if not removed.is_explained:
-        return (
-            f"; {counted(removed.missing, 'row')} {before} are missing in {result.projection.name},"
-            f" and sinergi_consumer.retention records {found.rows:,} as removed"
-        )
-    return (
-        f"; {counted(table.removed, 'row')} {before} not there: removed by retention, the last time"
-        f" on {found.removed_at:%Y-%m-%d} by {plain(found.user)}"
-    )
-
-
-def suspected_writers(structure: TableStructure) -> str:
-    """Who may change the rows of a table, as text."""
-    shown = ", ".join(structure.writers[:_MOST_WRITERS])
-    more = len(structure.writers) - _MOST_WRITERS
-    rest = f" and {more} more" if more > 0 else ""
-    return f"whoever may write to that table in the database ({shown}{rest})"
 
 
 def overall(parts: Iterable[VerifiedPart]) -> PartVerdict:
