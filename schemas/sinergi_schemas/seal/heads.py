@@ -104,10 +104,14 @@ def verify(note: str, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> Si
         NoteMalformed: the note does not hold the heads of that agency.
         SignatureInvalid, SignatureMissing: see `verify_note`.
     """
-    parsed = parse_note(note)
-    valid = verify_note(parsed, keys)
-    signers = {key for each in valid for key in _signers(parsed, each, keys)}
-    stated = _parse(parsed.text, bus, agency)
+    return verify_parsed(parse_note(note), bus, agency, keys)
+
+
+def verify_parsed(note: Note, bus: str, agency: str, keys: Sequence[VerifyingKey]) -> SignedHeads:
+    """As `verify`, for a note that `parse_note` has given."""
+    valid = verify_note(note, keys)
+    signers = {key for each in valid for key in _signers(note, each, keys)}
+    stated = _parse(note.text, bus, agency)
     return replace(stated, signers=tuple(key for key in keys if key in signers))
 
 

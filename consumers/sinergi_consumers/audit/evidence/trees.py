@@ -180,11 +180,12 @@ class TreeChecks(BundleChecks):
         path = places.heads_path(agency)
         if path not in self.payload:
             return None
-        keys, note = self.trusted.of_agency(self.bus, agency), self.text(path)
+        keys = self.trusted.of_agency(self.bus, agency)
         try:
-            if not self.is_checkable(path, heads.parse_note(note), f"{self.bus}/{agency}", keys):
+            note = heads.parse_note(self.text(path))
+            if not self.is_checkable(path, note, f"{self.bus}/{agency}", keys):
                 return None
-            return heads.verify(note, self.bus, agency, keys)
+            return heads.verify_parsed(note, self.bus, agency, keys)
         except errors.SealBroken as why:
             what = f"is not valid under the given keys: {first_sentence(str(why))}"
             raise Disproved(path, what) from None
