@@ -21,6 +21,19 @@ class LoginRefused(Unavailable):
     where: str = "[kafka]"
 
 
+class BrokerCertificateRefused(LoginRefused):
+    """The TLS certificate of {broker} is not valid here: {what} ({reported}). {remedy}.
+
+    Attributes:
+        reported: what OpenSSL says of it.
+        broker: its host and port.
+        remedy: what mends it, and where.
+    """
+
+    broker: str = ""
+    remedy: str = ""
+
+
 class NotPermitted(Unavailable):
     """{principal} lacks the right {operation} on {resource} ({reported}). Ask the brokers'
     operator: `sinergi provision apply` grants what an agreement gives, and otherwise

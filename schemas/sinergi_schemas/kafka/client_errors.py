@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.kafka import certificate_fault
 from sinergi_schemas.kafka.diagnosis import LoginOrigin, diagnose, plain
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _SILENT_AT_FIRST_SECONDS = 30.0
 _SILENT_SECONDS = 60.0
 _UNREPORTED_SECONDS = 30.0
 _MOST_REMEMBERED = 200
+_EXPLAINED_SECONDS = 30.0
 
 _FAIL = "FAIL"
 
@@ -64,6 +66,7 @@ class ClientErrors:
         self.login: errors.LoginRefused | None = None
         self.hint = ""
         self.origin = LoginOrigin()
+        self._explained: dict[str, tuple[float, errors.LoginRefused]] = {}
 
     def observe(self, error: KafkaError) -> None:
         """Take an error that belongs to no call. librdkafka calls this during a poll."""
@@ -97,7 +100,18 @@ class ClientErrors:
     def refusal(self) -> errors.LoginRefused | None:
         """Why the brokers do not let us in, for a call that raises it. It is not logged then."""
         self._is_reported = self._is_reported or bool(self.login or self.hint)
-        return self.login
+        return self.login and self.explained(self.login)
+
+    def explained(self, refused: errors.LoginRefused) -> errors.LoginRefused:
+        """As `certificate_fault.explained`, which is asked at most twice a minute."""
+        now = self._clock.monotonic()
+        at, found = self._explained.get(refused.reported, (None, refused))
+        if at is None or now - at > _EXPLAINED_SECONDS:
+            found = certificate_fault.explained(refused, self.origin)
+            if len(self._explained) >= _MOST_REMEMBERED:
+                self._explained.clear()
+            self._explained[refused.reported] = now, found
+        return found
 
     def clear(self) -> None:
         """Forget what was reported: a broker has answered."""

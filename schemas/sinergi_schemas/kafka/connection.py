@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import read_regular
+from sinergi_schemas.kafka.certificate_fault import MOST_BYTES
 from sinergi_schemas.kafka.client_errors import ClientErrors, ClientLog
 from sinergi_schemas.kafka.diagnosis import LoginOrigin
 from sinergi_schemas.timeouts import DEFAULT, KafkaTimeouts
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 CLIENT_ID = "sinergi"
 """The client id of all our clients."""
-
-_MOST_BYTES = 1024 * 1024  # of a certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +110,11 @@ class Connection:
 
     def cause(self, found: errors.SinergiError) -> errors.SinergiError:
         """An error of a call; where it got no answer, the cause that the clients reported."""
+        if isinstance(found, errors.BrokerCertificateRefused):
+            return found
         if isinstance(found, errors.LoginRefused):
-            return self._origin.refused(found.setting, found.what, found.reported)
+            refused = self._origin.refused(found.setting, found.what, found.reported)
+            return self.client_errors.explained(refused)
         if isinstance(found, errors.KafkaSettingsRefused):
             where = self._origin.where(found.setting)
             return errors.KafkaSettingsRefused(found.reported, found.setting, where)
@@ -124,7 +126,8 @@ class Connection:
 
     @property
     def _origin(self) -> LoginOrigin:
-        return LoginOrigin(self.tables, "ssl.certificate.location" in self.options)
+        ca_file = self.options.get("ssl.ca.location")
+        return LoginOrigin(self.tables, ca_file, self.options.get("ssl.certificate.location"))
 
 
 def _is_this_machine(broker: str) -> bool:
@@ -141,7 +144,7 @@ def _subject(certificate: Path) -> str:
     from cryptography import x509  # noqa: PLC0415 - only for those who log in by a certificate
 
     try:
-        found = x509.load_pem_x509_certificate(read_regular(certificate, _MOST_BYTES)[1])
+        found = x509.load_pem_x509_certificate(read_regular(certificate, MOST_BYTES)[1])
     except (OSError, ValueError):
         return f"<the subject of {certificate}>"
     return found.subject.rfc4514_string()

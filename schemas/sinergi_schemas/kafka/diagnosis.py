@@ -40,11 +40,13 @@ class LoginOrigin:
 
     Attributes:
         tables: the table of each setting that does not stand under [kafka], by its name.
-        has_certificate: whether a client certificate is set.
+        ca_file: the certificates of the authorities that are trusted; None for the machine's.
+        certificate: the file of the client's certificate, if one is set.
     """
 
     tables: Mapping[str, str] = field(default_factory=dict)
-    has_certificate: bool = False
+    ca_file: str | None = None
+    certificate: str | None = None
 
     def refused(self, setting: str, what: str, reported: str) -> errors.LoginRefused:
         """The error for a login that the brokers refuse.
@@ -54,7 +56,7 @@ class LoginOrigin:
             what: what is wrong.
             reported: what the client reports.
         """
-        if setting == _CERTIFICATE and not self.has_certificate:
+        if setting == CERTIFICATE and self.certificate is None:
             what = "the broker requires a client certificate, and none is set"
         return errors.LoginRefused(setting, what, reported, self.where(setting))
 
@@ -69,13 +71,19 @@ class LoginOrigin:
         return " or ".join(f"[{each}]" for each in tables)
 
 
-_CERTIFICATE = "certificate_file and private_key_file"
+CERTIFICATE = "certificate_file and private_key_file"
+"""The setting of a client certificate that the broker refuses."""
+
+ISSUER = "ca_file"
+"""The setting of a broker's certificate that this machine refuses."""
+
+_REQUIRED = "the broker requires a client certificate, and "
 
 _PATTERNS = (
     (
         re.compile(r"certificate verify failed"),
         Diagnosis(
-            "ca_file",
+            ISSUER,
             "the broker's certificate is not issued by an authority in ca_file, is issued for"
             " another host than bootstrap names, or has expired or is not valid yet by this"
             " machine's clock (compare its period with `date`)",
@@ -83,13 +91,29 @@ _PATTERNS = (
         ),
     ),
     (
-        re.compile(
-            r"alert (certificate (required|unknown|expired|revoked)|bad certificate|unknown ca)"
-        ),
+        re.compile(r"alert certificate expired"),
         Diagnosis(
-            _CERTIFICATE,
-            "the broker requires a client certificate, and does not accept this one: another"
-            " authority has issued it, or it is not valid now by the broker's clock",
+            CERTIFICATE, f"{_REQUIRED}this one has expired by the broker's clock", is_certain=True
+        ),
+    ),
+    (
+        re.compile(r"alert certificate revoked"),
+        Diagnosis(CERTIFICATE, f"{_REQUIRED}this one was revoked", is_certain=True),
+    ),
+    (
+        re.compile(r"alert unknown ca"),
+        Diagnosis(
+            CERTIFICATE,
+            f"{_REQUIRED}it does not trust the authority that has issued this one",
+            is_certain=True,
+        ),
+    ),
+    (
+        re.compile(r"alert (certificate (required|unknown)|bad certificate)"),
+        Diagnosis(
+            CERTIFICATE,
+            f"{_REQUIRED}does not accept this one: another authority has issued it, or it is not"
+            " valid now by the broker's clock",
             is_certain=True,
         ),
     ),
