@@ -161,6 +161,22 @@ def test_a_controller_that_is_away_is_told_apart_from_brokers_that_are_all_away(
     assert "another takes over within seconds" in str(found)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+    ],
+)
+def test_an_error_about_many_topics_names_the_first_of_them(code: int) -> None:
+    topics = [f"sinergi.lapas-{number:03}.transfer" for number in range(200)]
+    text = str(translate(KafkaError(code), Connection("nowhere:1").attempt("Read", topics)))
+    assert topics[4] in text
+    assert "and 195 more" in text
+    assert len(text) < 900
+
+
 def test_secrets_do_not_show_in_a_connection() -> None:
     assert "hush" not in repr(Connection("nowhere:1", {"sasl.password": "hush"}))
 

@@ -16,7 +16,7 @@ from sinergi_consumers.audit.replay import LEAF_BYTES, Replay
 from sinergi_consumers.audit.statements import missing_end
 from sinergi_schemas import errors
 from sinergi_schemas.message import parsed_or_none
-from sinergi_schemas.plain_text import counted, leaf_range
+from sinergi_schemas.plain_text import counted, leaf_range, some
 from sinergi_schemas.seal.checkpoint import Checkpoint
 from sinergi_schemas.topics import TopicPartition
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.replay import ReplayCounts
     from sinergi_consumers.bus import Bus
     from sinergi_schemas.topics import Topic
-
-_MOST_ORIGINS = 3
 
 
 class OtherCopy:
@@ -340,8 +338,7 @@ def _is_elsewhere(
 def _names(origins: Iterable[str]) -> str:
     """The topic-partitions of the first origins, without the name of the bus."""
     found = sorted(each.partition("/")[2] or each for each in origins)
-    more = ", …" if len(found) > _MOST_ORIGINS else ""
-    return ", ".join(found[:_MOST_ORIGINS]) + more
+    return some(found, ", ")
 
 
 def _first_difference(ours: ReplayCounts, theirs: ReplayCounts, end: int) -> int | None:

@@ -11,7 +11,7 @@ from sinergi.cli.tables import ColumnKind, TableCell, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.evidence.report.search_terms import search_words
 from sinergi_consumers.audit.evidence.verdict import Conclusion
-from sinergi_schemas.plain_text import counted
+from sinergi_schemas.plain_text import counted, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def _other_agreements(verdict: EvidenceVerdict, held: frozenset[str] | None) -> 
     for digest, count in _named(verdict).items():
         if held is not None and digest not in held:
             events = counted(count, "event")
-            yours = ", ".join(sorted(held))
+            yours = some(sorted(held), ", ")
             under = f"published under the agreement with the SHA-256 {digest}"
             yield f"sinergi: {events} {under}, which you did not give; you gave {yours}"
 

@@ -24,6 +24,7 @@ from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_schemas import errors
 from sinergi_schemas.files.output_file import STANDARD_OUTPUT
 from sinergi_schemas.files.output_folder import check_folder
+from sinergi_schemas.plain_text import some
 from sinergi_schemas.postgresql.address import DatabaseAddress, is_same
 
 if TYPE_CHECKING:
@@ -51,13 +52,12 @@ def reader_of(
     readable = agreements.read_by(agency)
     if not readable:
         readers = sorted({one for each in agreements.topics() for one in agreements.readers(each)})
-        what = (
-            f'the agreements do not let "{agency}" read any topic; readers are {", ".join(readers)}'
-        )
+        names = some(readers, ", ")
+        what = f'the agreements do not let "{agency}" read any topic; readers are {names}'
         raise errors.ReplayRefused(f"{what}: name one with --reader")
     for each in named:
         if each not in readable:
-            names = ", ".join(agreements.readers(each)) or "nobody"
+            names = some(agreements.readers(each), ", ") or "nobody"
             what = f'the agreements do not let "{agency}" read {each.name}; readers are {names}'
             raise errors.ReplayRefused(f"{what}: name one with --reader")
     return agency

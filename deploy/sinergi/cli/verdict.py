@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sinergi.cli import match_report, terminal
 from sinergi.exit_status import ExitStatus
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.plain_text import counted
+from sinergi_schemas.plain_text import counted, some
 from sinergi_schemas.seal.heads import STALE_SECONDS
 from sinergi_schemas.seal.note import parse_note
 from sinergi_schemas.zones import local_text
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_schemas.seal.skipped import SkippedMessages
 
-_MOST_TOPICS = 5
 _STYLES = {True: "green", False: "bold red", None: "bold yellow"}
 
 
@@ -79,12 +78,11 @@ def report_unread(unread: Sequence[UnreadRecords]) -> None:
     """Say on standard error how many related records lie in topics that were not read."""
     if not unread:
         return
-    names = ", ".join(each.topic for each in unread[:_MOST_TOPICS])
-    more = ", …" if len(unread) > _MOST_TOPICS else ""
+    names = some((each.topic for each in unread), ", ")
     records = counted(sum(each.records for each in unread), "related record")
     of_what = counted(len(unread), "topic")
     was = "was" if len(unread) == 1 else "were"
-    terminal.note(f"--related: {records} of {of_what} that {was} not read: {names}{more}")
+    terminal.note(f"--related: {records} of {of_what} that {was} not read: {names}")
 
 
 def report_partitions(audit: Audit) -> None:

@@ -21,7 +21,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.files.input_file import read_regular
 from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.nesting import is_deeper
-from sinergi_schemas.plain_text import counted, listing
+from sinergi_schemas.plain_text import counted, listing, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -102,7 +102,7 @@ class ProvisionPlan:
         if self.waiting:
             return errors.BrokersMissing(listing(map(_reason, self.waiting)))
         if self.open_brokers:
-            return errors.AccessControlMissing(", ".join(map(str, self.open_brokers)))
+            return errors.AccessControlMissing(some(map(str, self.open_brokers), ", "))
         return None
 
     @property

@@ -16,7 +16,7 @@ from sinergi_schemas.agreements.replacement import ending
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.limits import MOST_BATCH_BYTES
 from sinergi_schemas.near_names import did_you_mean
-from sinergi_schemas.plain_text import counted
+from sinergi_schemas.plain_text import counted, some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -126,7 +126,7 @@ def remarks(agreements: Agreements, at: datetime) -> list[str]:
     for each in sorted(agreements, key=lambda each: str(each.path)):
         left, why = {*each.topics()} - {*events}, each.why_not_in_force(at)
         if left and why:
-            names = ", ".join(sorted(topic.name for topic in left))
+            names = some(sorted(topic.name for topic in left), ", ")
             remarks.append(f"{why}, and no other file has {names}: no right on it is given now")
     remarks += ending(tuple(agreements), at)
     if not events:

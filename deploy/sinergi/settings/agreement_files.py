@@ -25,7 +25,7 @@ from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.files.toml_file import FileProblem
 from sinergi_schemas.files.toml_limits import MOST_BYTES
 from sinergi_schemas.near_names import did_you_mean
-from sinergi_schemas.plain_text import listing
+from sinergi_schemas.plain_text import listing, some
 from sinergi_schemas.seal.note import key_names
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def sign(
     wanted = signatures.needed(agreement, known)
     own = [each for each in wanted if each.agency == agency]
     if not own:
-        parties = ", ".join(dict.fromkeys(each.agency for each in wanted))
+        parties = some(dict.fromkeys(each.agency for each in wanted), ", ")
         raise errors.SigningRefused(agency, str(agreement.path), f"its parties are {parties}")
     if unknown := _unknown(agreement, unknown_types):
         raise errors.SigningRefused(agency, str(agreement.path), str(unknown[0]))

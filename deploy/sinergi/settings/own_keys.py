@@ -12,6 +12,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.agreements.tables import NAME_PLACEHOLDER
 from sinergi_schemas.files.input_file import matching
 from sinergi_schemas.files.read_failures import unread
+from sinergi_schemas.plain_text import some
 from sinergi_schemas.seal.keys import Algorithm, SigningKey
 
 if TYPE_CHECKING:
@@ -92,9 +93,8 @@ def _absent(
     elif not held:
         why = "it holds no *.key file"
     else:
-        why = ", ".join(
-            f"{path.name} holds {key.public.name_with_id}" for path, key in held.items()
-        )
+        holding = (f"{path.name} holds {key.public.name_with_id}" for path, key in held.items())
+        why = some(holding, ", ")
     names = " or ".join(each.name_with_id for each in wanted)
     hint = f"the agreements show {names}: put the file with that private key there"
     if held:

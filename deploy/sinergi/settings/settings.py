@@ -30,7 +30,7 @@ from sinergi.settings.model import (
 from sinergi_schemas.files import file_rights, input_file, toml_file, toml_limits
 from sinergi_schemas.files.read_failures import unread
 from sinergi_schemas.files.toml_file import FileProblem
-from sinergi_schemas.plain_text import is_text
+from sinergi_schemas.plain_text import is_text, some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -186,7 +186,7 @@ class Settings:
             SettingsRefused: none does.
         """
         if self.agency not in agreements.agencies:
-            parties = ", ".join(agreements.agencies)
+            parties = some(agreements.agencies, ", ")
             what = f"{self.agency} is party to no agreement in {self.values.agreements}"
             raise refused(f"agency: {what}; parties are {parties}")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sinergi.status.acknowledged import acknowledged, readers_at
 from sinergi_producers.relay.sealing import TreeKey
+from sinergi_schemas.plain_text import some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ def receipted_sizes(
         known = found.get(topic, [])
         silent = [each for each in readers if not _is_known(each, known)]
         if silent:
-            named = ", ".join(silent)
+            named = some(silent, ", ")
             result.unknown.append(f"{topic.name}: no receipt of {named} can be checked")
         elif not readers:
             result.unknown.append(f"{topic.name}: no agreement names a reader")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sinergi_producers.outbox.releasing import release_behind
 from sinergi_schemas import errors
+from sinergi_schemas.plain_text import some
 from sinergi_schemas.postgresql import Database
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def discard(url: str, ids: Sequence[int]) -> None:
         rows = connection.execute(_ROWS, (wanted,)).fetchall()
         unfit = set(wanted) - {row_id for row_id, *_, is_held in rows if is_held}
         if unfit:
-            named = ", ".join(map(str, sorted(unfit)))
+            named = some(map(str, sorted(unfit)), ", ")
             raise errors.DiscardRefused(f"the relay holds no row {named}")
         for row_id, event_type, record_id, revision, _ in rows:
             connection.execute(_DELETE, (row_id,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sinergi_schemas.errors.policies import Refused, ServiceAway, TopicHalted, Unavailable
+from sinergi_schemas.plain_text import some
 
 
 class LoginRefused(Unavailable):
@@ -58,12 +59,12 @@ class NotPermitted(Unavailable):
         # Brokers give the same answer for a topic that they do not have: it might be a secret.
         asks = self.kind == "topic" and self.operation in ("Describe", "Read")
         absent = ", or there is no such topic" if asks else ""
-        return f"{self.kind} {', '.join(self.names)}{absent}"
+        return f"{self.kind} {some(self.names, ', ')}{absent}"
 
     @property
     def flags(self) -> str:
         """The options that name the resource to `kafka-acls`."""
-        return " ".join(f"--{self.kind} {name}" for name in self.names) or f"--{self.kind}"
+        return some((f"--{self.kind} {name}" for name in self.names), " ") or f"--{self.kind}"
 
 
 class BrokerTooOld(Refused):

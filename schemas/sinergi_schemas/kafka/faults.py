@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from sinergi_schemas import errors
 from sinergi_schemas.kafka.connection import Attempt
 from sinergi_schemas.kafka.diagnosis import diagnose, plain, setting_of
+from sinergi_schemas.plain_text import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,10 +159,10 @@ def translate(error: KafkaError, attempt: Attempt = _UNKNOWN) -> Fault:
     if code in _SETTINGS:
         return errors.KafkaSettingsRefused(text, setting_of(text))
     if _is_too_large(error):
-        names = ", ".join(attempt.topics)
+        names = some(attempt.topics, ", ")
         return errors.MessageTooLarge(f"{names}: {text}" if names else text)
     if code in _NOT_KNOWN and not error.fatal():
-        return errors.TopicNotKnown(text, ", ".join(attempt.topics) or "a topic")
+        return errors.TopicNotKnown(text, some(attempt.topics, ", ") or "a topic")
     if not error.fatal() and code in _CHANGING:
         return errors.BrokersChanging(text)
     if not error.fatal() and (code in _AWAY or error.retriable()):
