@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 from zipfile import ZipFile
 
@@ -15,6 +16,7 @@ from structlog.testing import capture_logs
 from agency_pair import AgencyPair, transfer
 from sinergi.cli.root import run
 from sinergi.restoring import topic_restoring
+from sinergi_consumers.archives.archive_file import ArchiveFile
 from sinergi_schemas import errors, message
 from sinergi_schemas.topics import control_topic
 from test_moved_topics import deleted, held, made
@@ -25,6 +27,8 @@ from waiting import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from sinergi_consumers.archives.manifest import ArchivedPartition, BlockPlace
 
 
 LEADER = "SELECT count(*) FROM sinergi_producer.lease WHERE expires_at > clock_timestamp()"
@@ -154,18 +158,56 @@ def test_a_lost_topic_restored_from_an_archive_keeps_every_leaf_and_everybody_go
     assert status == 0, err
 
 
+def test_a_restore_reads_each_block_once_to_check_it_and_once_to_write_it(
+    archived: ArchivedPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: Counter[tuple[str, int]] = Counter()
+    block = ArchiveFile._block
+
+    def counted(opened: ArchiveFile, part: ArchivedPartition, place: BlockPlace) -> Any:
+        read[part.member, place.at] += 1
+        return block(opened, part, place)
+
+    monkeypatch.setattr(ArchiveFile, "_block", counted)
+    lost(archived.pair)
+    words = ("archive", "restore", str(archived.file))
+    status, _, err = archived.run(*words, settings=archived.pair.agency_settings)
+    assert status == 0, err
+    of_events = {member for member, _ in read if archived.pair.topic.name in member}
+    for (member, _), times in read.items():
+        assert times == (2 if member in of_events else 1), member
+
+
+def test_a_damaged_topic_is_not_restored(archived: ArchivedPair) -> None:
+    lost(archived.pair)
+    member = damaged(archived.file, archived.pair.topic.name)
+    for option in ((), ("--broken",)):
+        words = ("archive", "restore", str(archived.file), *option)
+        status, _, err = archived.run(*words, settings=archived.pair.agency_settings)
+        assert status == 2
+        assert f"is not as it was written: {member}, byte" in err
+        assert "are whole" not in err
+    assert leaves(archived.pair) == []
+
+
+def damaged(file: Path, topic: str) -> str:
+    """Change one byte of the first partition of a topic in an archive; the name of its member."""
+    member = f"topics/{topic}/0.avro"
+    data = bytearray(file.read_bytes())
+    with ZipFile(file) as zipped:
+        info = zipped.getinfo(member)
+    data[info.header_offset + 30 + len(member) + info.compress_size - 40] ^= 1
+    file.write_bytes(data)
+    return member
+
+
 def test_a_restore_from_an_archive_of_which_another_topic_is_damaged_says_so(
     archived: ArchivedPair,
 ) -> None:
     pair = archived.pair
     before = leaves(pair)
     lost(pair)
-    member = f"topics/{control_topic(pair.publisher)}/0.avro"
-    data = bytearray(archived.file.read_bytes())
-    with ZipFile(archived.file) as zipped:
-        info = zipped.getinfo(member)
-    data[info.header_offset + 30 + len(member) + info.compress_size - 40] ^= 1
-    archived.file.write_bytes(data)
+    member = damaged(archived.file, control_topic(pair.publisher))
     words = ("archive", "restore", str(archived.file))
     status, _, err = archived.run(*words, settings=pair.agency_settings)
     assert status == 0, err

@@ -27,8 +27,7 @@ __all__ = ["archived", "pair"]  # fixtures
 def messages_of(file: Path, tp: TopicPartition) -> list[Any]:
     """The messages of a topic-partition in an archive."""
     opened = ArchiveFile(file)
-    part = opened.partition(tp)
-    blocks = opened.blocks(tp, part.first_offset, part.end_offset)
+    blocks = opened.all_blocks(opened.partition(tp))
     return [
         StampedMessage(each.offset(), each.key(), each.value(), each.headers(), each.timestamp())
         for _, messages in blocks

@@ -103,6 +103,16 @@ class ArchiveFile:
                 return
             yield place, self._block(archived, place)
 
+    def all_blocks(
+        self, archived: ArchivedPartition
+    ) -> Iterator[tuple[BlockPlace, list[ArchivedMessage]]]:
+        """All blocks of a topic-partition.
+
+        Raises:
+            ArchiveDamaged: see `blocks`.
+        """
+        return self.blocks(archived.tp, archived.first_offset, archived.end_offset)
+
     def _read(self, at: int, size: int) -> bytes:
         """Some bytes of the file; fewer where it ends."""
         try:

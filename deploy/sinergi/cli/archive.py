@@ -116,7 +116,7 @@ def show(
         total = sum(each.messages for each in opened.partitions)
         read = 0
         for each in opened.partitions:
-            for place, _ in opened.blocks(each.tp, each.first_offset, each.end_offset):
+            for place, _ in opened.all_blocks(each):
                 read += place.messages
                 progressed(read, total)
     if as_json:
@@ -163,9 +163,8 @@ def restore(
     agreements = settings.agreements()
     check_agreements(opened, settings, agreements)
     chosen = archive_restore.restorable(opened, settings, topics or [])
-    archive_restore.check_whole(opened, chosen)
-    if not broken:
-        archive_restore.check_sealed(opened, agreements, chosen)
+    sealed = frozenset() if broken else archive_restore.sealed(opened, agreements, chosen)
+    archive_restore.check_whole(opened, chosen, sealed)
     if settings.values.agency is not None and settings.values.producer.database is not None:
         running_relay.check_none_leads(settings.producer_database)
     with message_progress("restoring") as progressed:

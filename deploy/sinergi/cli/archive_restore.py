@@ -12,10 +12,11 @@ from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.bus import Bus
 from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
-from sinergi_schemas.topics import Topic, receipts_topic
+from sinergi_schemas.topics import Topic, TopicPartition, receipts_topic
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from sinergi.settings.settings import Settings
     from sinergi_consumers.archives.archive_file import ArchiveFile
@@ -50,18 +51,23 @@ def restorable(
     return {each: settings.connection(_role(each, agency)) for each in chosen}
 
 
-def check_whole(archive: ArchiveFile, topics: Collection[str]) -> None:
-    """Read the whole archive, and say on standard error which of the other topics is damaged.
+def check_whole(
+    archive: ArchiveFile, topics: Collection[str], known: AbstractSet[TopicPartition]
+) -> None:
+    """Read the archive, and say on standard error which of the other topics is damaged.
 
     Args:
         topics: the names of those to restore.
+        known: the topic-partitions that were read already.
 
     Raises:
-        ArchiveDamaged: one of these is.
+        ArchiveDamaged: one to restore is.
     """
     for each in archive.partitions:
+        if each.tp in known:
+            continue
         try:
-            for _ in archive.blocks(each.tp, each.first_offset, each.end_offset):
+            for _ in archive.all_blocks(each):
                 pass
         except errors.ArchiveDamaged as why:
             if each.topic in topics:
@@ -69,19 +75,23 @@ def check_whole(archive: ArchiveFile, topics: Collection[str]) -> None:
             terminal.note(f"sinergi: {why} The topics that are restored are whole.")
 
 
-def check_sealed(archive: ArchiveFile, agreements: Agreements, topics: Iterable[str]) -> None:
-    """Refuse an archive whose event topics are not what their owners sealed.
+def sealed(
+    archive: ArchiveFile, agreements: Agreements, topics: Iterable[str]
+) -> set[TopicPartition]:
+    """The topic-partitions with events, each read to its end, and as its owner sealed it.
 
-    Anybody may have made it: its digests are right then, and its seals are not.
+    Anybody may have made the archive: its digests are right then, and its seals are not.
 
     Args:
         topics: the names of those to restore.
 
     Raises:
         RestoreRefused: a topic is not what its owner sealed.
+        ArchiveDamaged: a block of one was changed.
         NotArchived: the archive lacks one of its partitions.
         NotAgreed: no agreement covers one.
     """
+    read = set()
     bus = Bus(ArchiveSource(archive), agreements, Catalog.shipped())
     for name in filter(is_event_topic, topics):
         replay = Replay(bus, Topic.parse(name))
@@ -91,6 +101,8 @@ def check_sealed(archive: ArchiveFile, agreements: Agreements, topics: Iterable[
             except errors.SealBroken as why:
                 hint = "Take another archive, or restore it as it is by --broken"
                 raise errors.RestoreRefused(f"{str(why).rstrip('.')}. {hint}") from None
+            read.add(TopicPartition(name, number))
+    return read
 
 
 def _is_of(topic: str, agency: str) -> bool:

@@ -217,8 +217,7 @@ class TopicRestoring:
             raise errors.RestoreRefused(f"{what}; {hint}")
 
     def _blocks(self, archived: ArchivedPartition) -> Iterator[list[ArchivedMessage]]:
-        offsets = archived.first_offset, archived.end_offset
-        return (messages for _, messages in self._archive.blocks(archived.tp, *offsets))
+        return (messages for _, messages in self._archive.all_blocks(archived))
 
     def _produce(self, producer: Producer, tp: TopicPartition, message: ArchivedMessage) -> None:
         kind, milliseconds = message.timestamp()
