@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 from results import Figure, median
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from settled_rows import statements
 from sinergi import migrate
 from sinergi.status import databases
 from sinergi_consumers.quarantine.admin import UNSETTLED, Quarantine, QuarantineFilter
@@ -22,36 +27,6 @@ if TYPE_CHECKING:
 ROWS = 500_000
 ROUNDS = 15
 _MOST_SHOWN = 100
-_FILL = (
-    f"""
-    INSERT INTO sinergi_producer.tree (event_type, partition, size, sent_size)
-        VALUES ('transfer', 0, {ROWS + 1}, {ROWS + 1})
-    """,
-    f"""
-    INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision, recorded_at,
-        fingerprint, datum, partition, leaf_index)
-    SELECT gen_random_uuid(), 'transfer', 'P/' || n, 1, now(), '', '', 0, n
-        FROM generate_series(1, {ROWS}) AS n
-    """,
-    f"""
-    INSERT INTO sinergi_producer.checkpoint (event_type, partition, size, root, frontier, note)
-    SELECT 'transfer', 0, n, '', '', '' FROM generate_series(1, {ROWS}) AS n
-    """,
-    f"""
-    INSERT INTO sinergi_consumer.quarantine (projection, topic, partition, leaf_index, revision,
-        state, reason, detail, fingerprint, key_hash, leaf_hash, size)
-    SELECT 'transfer', 'sinergi.lapas-1.transfer', 0, n, 1, 'retried', 'rows-refused', '', '',
-        sha256(n::text::bytea), '', 0 FROM generate_series(1, {ROWS}) AS n
-    """,
-    f"""
-    INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at, published_at)
-    SELECT 'sinergi.lapas-1.transfer', 0, n, '', now(), now() FROM generate_series(1, {ROWS}) AS n
-    """,
-    f"""
-    INSERT INTO sinergi_consumer.checkpoint (topic, partition, size, root, note)
-    SELECT 'sinergi.lapas-1.transfer', 0, n, '', '' FROM generate_series(1, {ROWS}) AS n
-    """,
-)
 
 
 def measure(local: Local) -> Iterator[Figure]:
@@ -61,7 +36,7 @@ def measure(local: Local) -> Iterator[Figure]:
         migrate.upgrade(url, role)
     empty = _times(url)
     with psycopg.connect(conninfo(url), autocommit=True) as connection:
-        for each in _FILL:
+        for each in statements(ROWS):
             connection.execute(each)
         connection.execute("VACUUM ANALYZE")
     for name, seconds in _times(url).items():

@@ -73,15 +73,19 @@ class PeakMemory:
     def _look(self) -> None:
         while not self._is_over.wait(_LOOK_SECONDS):
             with suppress(psutil.NoSuchProcess):  # it may end meanwhile
-                process = psutil.Process(self._pid)
-                family = [process, *process.children(recursive=True)]
-                pss = sum(each.memory_full_info().pss for each in family)
+                pss = sum(each.memory_full_info().pss for each in _family(self._pid))
                 self.mib = max(self.mib, pss / _MIB)
 
 
 def cpu_seconds(pid: int) -> float:
     """The processor time of a process, of its children, and of those that have ended before it."""
-    process = psutil.Process(pid)
+    process, *children = _family(pid)
     # Its own and that of ended children; the fifth figure is time that it waited for a disk.
     ended_too = sum(process.cpu_times()[:4])
-    return ended_too + sum(sum(each.cpu_times()[:2]) for each in process.children(recursive=True))
+    return ended_too + sum(sum(each.cpu_times()[:2]) for each in children)
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """A process, and all of its children and theirs."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from settled_rows import TOPIC, quarantined, statements
 from sinergi import migrate
 from sinergi.status import databases
 from sinergi_consumers.audit.reader_records import ReaderRecords
@@ -31,17 +32,6 @@ if TYPE_CHECKING:
 
 ROWS = 30_000
 FEW = 100
-TOPIC = "sinergi.lapas-1.transfer"
-SENT = f"""
-    INSERT INTO sinergi_producer.tree (event_type, partition, size, sent_size)
-        VALUES ('transfer', 0, {ROWS}, {ROWS});
-    INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision, recorded_at,
-        fingerprint, datum, partition, leaf_index)
-    SELECT gen_random_uuid(), 'transfer', 'P/' || n, 1, now(), '', '', 0, n
-        FROM generate_series(0, {ROWS - 1}) AS n;
-    INSERT INTO sinergi_producer.checkpoint (event_type, partition, size, root, frontier, note)
-    SELECT 'transfer', 0, n, '', '', '' FROM generate_series(1, {ROWS}) AS n
-"""
 WAITING = """
     INSERT INTO sinergi_producer.outbox (event_id, event_type, record_id, revision, recorded_at,
         fingerprint, datum, backfill, held)
@@ -49,24 +39,7 @@ WAITING = """
         (gen_random_uuid(), 'transfer', 'Q/2', 1, now(), '', '', false, 'no agreement'),
         (gen_random_uuid(), 'transfer', 'Q/3', 1, now(), '', '', false, NULL)
 """
-QUARANTINED = """
-    INSERT INTO sinergi_consumer.quarantine (projection, topic, partition, leaf_index, revision,
-        state, reason, detail, fingerprint, key_hash, leaf_hash, size)
-    SELECT 'transfer', 'sinergi.lapas-' || n % 3 || '.transfer', 0, n, 1, {state}, 'rows-refused',
-        '', '', sha256(n::text::bytea), '', 0 FROM generate_series({first}, {last}) AS n
-"""
-SETTLED = QUARANTINED.format(
-    state="CASE n % 2 WHEN 0 THEN 'retried' ELSE 'discarded' END", first=1, last=ROWS
-)
-OPEN = QUARANTINED.format(
-    state="CASE n % 2 WHEN 0 THEN 'open' ELSE 'superseded' END", first=ROWS + 1, last=ROWS + 6
-)
-RECEIVED = f"""
-    INSERT INTO sinergi_consumer.receipt (topic, partition, size, note, signed_at, published_at)
-    SELECT '{TOPIC}', 0, n, '', now(), now() FROM generate_series(1, {ROWS}) AS n;
-    INSERT INTO sinergi_consumer.checkpoint (topic, partition, size, root, note)
-    SELECT '{TOPIC}', 0, n, '', '' FROM generate_series(1, {ROWS}) AS n
-"""
+OPEN = quarantined("CASE n % 2 WHEN 0 THEN 'open' ELSE 'superseded' END", ROWS + 1, ROWS + 6)
 
 
 @pytest.fixture
@@ -75,7 +48,7 @@ def filled(postgresql: str) -> str:
     for role in migrate.Role:
         migrate.upgrade(postgresql, role)
     with psycopg.connect(conninfo(postgresql), autocommit=True) as connection:
-        for each in (SENT, WAITING, SETTLED, OPEN, RECEIVED):
+        for each in (*statements(ROWS), WAITING, OPEN):
             connection.execute(each)
         connection.execute("VACUUM ANALYZE")
     return postgresql
