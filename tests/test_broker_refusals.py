@@ -86,7 +86,7 @@ def asked(address: str, options: dict[str, str]) -> errors.SinergiError:
     return raised.value
 
 
-def refused_login(address: str, options: dict[str, str]) -> errors.LoginRefused:
+def refused(address: str, options: dict[str, str]) -> errors.SinergiError:
     """As `asked`, again where a busy broker has not answered within the time that a request has."""
     found: list[errors.SinergiError] = []
 
@@ -94,9 +94,15 @@ def refused_login(address: str, options: dict[str, str]) -> errors.LoginRefused:
         found.append(asked(address, options))
         return not isinstance(found[-1], errors.BrokerAway)
 
-    until(is_refused, "a refused login")
-    assert isinstance(found[-1], errors.LoginRefused)
+    until(is_refused, "a refusal")
     return found[-1]
+
+
+def refused_login(address: str, options: dict[str, str]) -> errors.LoginRefused:
+    """As `refused`, for a login."""
+    found = refused(address, options)
+    assert isinstance(found, errors.LoginRefused)
+    return found
 
 
 def answers(connection: Connection) -> bool:
@@ -148,8 +154,9 @@ def test_a_wrong_login_or_authority_names_the_setting(
     if change == {"ssl.ca.location": "another authority"}:
         change = {"ssl.ca.location": str(broker.other_ca_file)}
     options = {key: value for key, value in (options | change).items() if value is not None}
-    why = refused_login(getattr(broker, listener), options)
-    assert why.setting == setting
+    why = refused(getattr(broker, listener), options)
+    kind = errors.BrokerCertificateRefused if setting == "ca_file" else errors.LoginRefused
+    assert isinstance(why, kind)
     assert f"Mend {setting} under [kafka]" in str(why)
     assert PASSWORD not in str(why)
 
@@ -189,7 +196,7 @@ def test_a_host_that_the_certificate_does_not_name_is_told(
     broker: Secured,
 ) -> None:
     options = {"security.protocol": "ssl", "ssl.ca.location": str(broker.ca_file)}
-    why = refused_login(broker.tls.replace("127.0.0.1", "localhost"), options)
+    why = refused(broker.tls.replace("127.0.0.1", "localhost"), options)
     assert "it is not issued for localhost but for 127.0.0.1" in str(why)
 
 

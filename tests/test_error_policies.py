@@ -35,6 +35,7 @@ GOES_ON = "drops what is in hand, and goes on"
 ANSWERS: dict[Kind, str] = {
     errors.AgreementRefused: ENDS,
     errors.BrokerAway: TRIES_AGAIN,
+    errors.BrokerCertificateRefused: TRIES_AGAIN,
     errors.BrokerRefuses: TRIES_AGAIN,
     errors.BrokerTooOld: ENDS,
     errors.DatabaseAway: TRIES_AGAIN,

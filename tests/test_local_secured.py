@@ -94,7 +94,7 @@ def test_a_wrong_password_is_refused_and_named(folder: Path, security: LocalSecu
 
 def test_a_broker_of_another_authority_is_refused(folder: Path, security: LocalSecurity) -> None:
     other = Authority("somebody else").write(folder / "other.pem")
-    with pytest.raises(errors.LoginRefused, match="ca_file"):
+    with pytest.raises(errors.BrokerCertificateRefused, match="ca_file"):
         cluster_id(open_admin(agency(folder, security, ca_file=str(other))))
 
 

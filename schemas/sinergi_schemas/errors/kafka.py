@@ -22,17 +22,19 @@ class LoginRefused(Unavailable):
     where: str = "[kafka]"
 
 
-class BrokerCertificateRefused(LoginRefused):
+class BrokerCertificateRefused(Unavailable):
     """The TLS certificate of {broker} is not valid here: {what} ({reported}). {remedy}.
 
     Attributes:
-        reported: what OpenSSL says of it.
         broker: its host and port.
+        reported: what OpenSSL says of it.
         remedy: what mends it, and where.
     """
 
-    broker: str = ""
-    remedy: str = ""
+    broker: str
+    what: str
+    reported: str
+    remedy: str
 
 
 class NotPermitted(Unavailable):

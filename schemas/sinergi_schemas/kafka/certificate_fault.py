@@ -37,7 +37,10 @@ _OTHER_ISSUERS = frozenset({2, 7, 18, 19, 20, 21})
 _OTHER_HOSTS = frozenset({62, 64})
 
 
-def explained(refused: errors.LoginRefused, origin: LoginOrigin) -> errors.LoginRefused:
+Refusal = errors.BrokerCertificateRefused | errors.LoginRefused
+
+
+def explained(refused: errors.LoginRefused, origin: LoginOrigin) -> Refusal:
     """The same error with the one cause, where a look at the certificate tells it."""
     if refused.setting == ISSUER:
         return _of_broker(refused, origin) or refused
@@ -46,7 +49,9 @@ def explained(refused: errors.LoginRefused, origin: LoginOrigin) -> errors.Login
     return refused
 
 
-def _of_broker(refused: errors.LoginRefused, origin: LoginOrigin) -> errors.LoginRefused | None:
+def _of_broker(
+    refused: errors.LoginRefused, origin: LoginOrigin
+) -> errors.BrokerCertificateRefused | None:
     found = _ADDRESS.search(refused.reported)
     if found is None:
         return None
@@ -57,29 +62,23 @@ def _of_broker(refused: errors.LoginRefused, origin: LoginOrigin) -> errors.Logi
     code, reported = result
     certificate = _certificate_of(host, port)
     if code in _OTHER_ISSUERS:
-        setting = ISSUER
         issuer = f", {_issuer(certificate)}" if certificate else ""
         whose = "ca_file does not hold" if origin.ca_file else "this machine does not know"
         what = f"{whose} the authority that has issued it{issuer}"
         mend = f"Mend ca_file under {origin.where(ISSUER)} in sinergi.toml"
         remedy = f"{mend}: it has to hold the certificate of that authority"
     elif code in _OTHER_HOSTS:
-        setting = "bootstrap"
         names = f" but for {_hosts(certificate)}" if certificate and _hosts(certificate) else ""
         what = f"it is not issued for {host}{names}"
         mend = f"Name the brokers in bootstrap under {origin.where('bootstrap')} in sinergi.toml"
         remedy = f"{mend} as their certificates do, or ask their operator for another certificate"
     elif code in (_EXPIRED, _NOT_YET_VALID):
-        setting = "the broker's certificate"
         what = _when(certificate, is_expired=code == _EXPIRED)
         remedy = "Compare this with `date`; if the clock is right, ask the brokers' operator"
         remedy += " for another certificate"
     else:
         return None
-    address = f"{found[1]}:{port}"
-    return errors.BrokerCertificateRefused(
-        setting, what, reported, origin.where(setting), broker=address, remedy=remedy
-    )
+    return errors.BrokerCertificateRefused(f"{found[1]}:{port}", what, reported, remedy)
 
 
 def _verification(host: str, port: int, ca_file: str | None) -> tuple[int, str] | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sinergi_schemas import errors
     from sinergi_schemas.clock import Clock
+    from sinergi_schemas.kafka.certificate_fault import Refusal
 
 _log = structlog.get_logger(__name__)
 
@@ -66,7 +67,7 @@ class ClientErrors:
         self.login: errors.LoginRefused | None = None
         self.hint = ""
         self.origin = LoginOrigin()
-        self._explained: dict[str, tuple[float, errors.LoginRefused]] = {}
+        self._explained: dict[str, tuple[float, Refusal]] = {}
 
     def observe(self, error: KafkaError) -> None:
         """Take an error that belongs to no call. librdkafka calls this during a poll."""
@@ -97,21 +98,21 @@ class ClientErrors:
             _log.warning("brokers not reached", why=str(self.login or self.hint))
         return True
 
-    def refusal(self) -> errors.LoginRefused | None:
+    def refusal(self) -> Refusal | None:
         """Why the brokers do not let us in, for a call that raises it. It is not logged then."""
         self._is_reported = self._is_reported or bool(self.login or self.hint)
         return self.login and self.explained(self.login)
 
-    def explained(self, refused: errors.LoginRefused) -> errors.LoginRefused:
+    def explained(self, refused: errors.LoginRefused) -> Refusal:
         """As `certificate_fault.explained`, which is asked at most twice a minute."""
         now = self._clock.monotonic()
-        at, found = self._explained.get(refused.reported, (None, refused))
-        if at is None or now - at > _EXPLAINED_SECONDS:
-            found = certificate_fault.explained(refused, self.origin)
+        known = self._explained.get(refused.reported)
+        if known is None or now - known[0] > _EXPLAINED_SECONDS:
             if len(self._explained) >= _MOST_REMEMBERED:
                 self._explained.clear()
-            self._explained[refused.reported] = now, found
-        return found
+            known = now, certificate_fault.explained(refused, self.origin)
+            self._explained[refused.reported] = known
+        return known[1]
 
     def clear(self) -> None:
         """Forget what was reported: a broker has answered."""

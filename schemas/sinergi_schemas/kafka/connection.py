@@ -22,6 +22,8 @@ from sinergi_schemas.timeouts import DEFAULT, KafkaTimeouts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sinergi_schemas.kafka.certificate_fault import Refusal
+
 CLIENT_ID = "sinergi"
 """The client id of all our clients."""
 
@@ -99,7 +101,7 @@ class Connection:
         """Something that a client of this connection tries to do."""
         return Attempt(self.principal, operation, tuple(sorted(topics)), group)
 
-    def away(self, what: str) -> errors.LoginRefused | errors.BrokerAway:
+    def away(self, what: str) -> Refusal | errors.BrokerAway:
         """The error for a call that got no answer.
 
         Args:
@@ -110,8 +112,6 @@ class Connection:
 
     def cause(self, found: errors.SinergiError) -> errors.SinergiError:
         """An error of a call; where it got no answer, the cause that the clients reported."""
-        if isinstance(found, errors.BrokerCertificateRefused):
-            return found
         if isinstance(found, errors.LoginRefused):
             refused = self._origin.refused(found.setting, found.what, found.reported)
             return self.client_errors.explained(refused)
