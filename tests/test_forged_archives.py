@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,7 +98,7 @@ def test_no_archive_is_written_whose_manifest_nobody_would_read(
 
 
 def tiny(count: int) -> bytes:
-    """The bytes of messages that have an offset and nothing else."""
+    """The bytes of so many messages that have an offset and nothing else."""
     return b"".join(encode_long(number) + bytes(5) for number in range(count))
 
 
@@ -110,16 +111,21 @@ def with_headers(*counts: int) -> bytes:
 @pytest.mark.parametrize(
     ("messages", "count", "what"),
     [
-        (tiny(MIB), MIB, "it goes on after the message that filled it"),
-        (with_headers(MIB), 1, "more than 1,000 headers"),
-        (with_headers(*[1_000] * 400), 1, "more than 1,000 headers"),
+        pytest.param(
+            partial(tiny, MIB),
+            MIB,
+            "it goes on after the message that filled it",
+            marks=pytest.mark.long,
+        ),
+        (partial(with_headers, MIB), 1, "more than 1,000 headers"),
+        (partial(with_headers, *[1_000] * 400), 1, "more than 1,000 headers"),
     ],
     ids=["messages", "headers", "headers in blocks"],
 )
 def test_a_block_of_few_bytes_does_not_fill_the_memory(
-    messages: bytes, count: int, what: str
+    messages: Callable[[], bytes], count: int, what: str
 ) -> None:
-    block = block_of(TP, messages, count)
+    block = block_of(TP, messages(), count)
     tracemalloc.start()
     try:
         with pytest.raises(BlockInvalid, match=what):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from killed_statements import run_killed
@@ -123,13 +123,22 @@ _EVENTS = st.lists(
 _STEPS = st.lists(st.one_of(_EVENTS, st.integers(1, 4)), min_size=1, max_size=6)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(steps=_STEPS)
+@pytest.mark.parametrize("examples", [4, pytest.param(40, marks=pytest.mark.long)])
 def test_whatever_the_order_of_events_and_removals_each_history_has_what_is_new_enough(
-    readers: list[Reader], steps: list[Any]
+    readers: list[Reader], examples: int
 ) -> None:
+    late = [[(1, 1, 0), (2, 1, 130)], 2, [(1, 2, 500), (2, 2, 40)], 1]
+
+    @settings(max_examples=examples)
+    @example(steps=late)
+    @given(steps=_STEPS)
+    def hold(steps: list[Any]) -> None:
+        assert_same_histories(readers, steps)
+
+    hold()
+
+
+def assert_same_histories(readers: list[Reader], steps: list[Any]) -> None:
     """A step is a batch of events, or a removal that keeps so many months."""
     number = next(_numbers)
     workers = [each.worker(number) for each in readers]

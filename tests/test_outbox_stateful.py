@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -215,10 +216,11 @@ def _outcome(action: Callable[[], Event]) -> Any:
         return why
 
 
-def test_an_outbox_holds_what_its_model_holds(postgresql: str) -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(25, marks=pytest.mark.long)])
+def test_an_outbox_holds_what_its_model_holds(postgresql: str, examples: int) -> None:
     engine = sa.create_engine(postgresql)
     OutboxMachine.engine = engine
     try:
-        run_state_machine_as_test(OutboxMachine, settings=settings(max_examples=25))
+        run_state_machine_as_test(OutboxMachine, settings=settings(max_examples=examples))
     finally:
         engine.dispose()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinergi import migrate
@@ -96,13 +96,19 @@ def stored(url: str, number: int) -> list[list[Any]]:
         ]
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(rounds=st.lists(st.tuples(_EVENTS, _EVENTS, _EVENTS), min_size=1, max_size=3))
+@pytest.mark.parametrize("examples", [8, pytest.param(40, marks=pytest.mark.long)])
 def test_batches_leave_the_same_rows_together_as_alone(
-    sink: PostgresqlSink, postgresql: str, rounds: Any
+    sink: PostgresqlSink, postgresql: str, examples: int
 ) -> None:
+    @settings(max_examples=examples)
+    @given(rounds=st.lists(st.tuples(_EVENTS, _EVENTS, _EVENTS), min_size=1, max_size=3))
+    def hold(rounds: Any) -> None:
+        assert_same_rows(sink, postgresql, rounds)
+
+    hold()
+
+
+def assert_same_rows(sink: PostgresqlSink, postgresql: str, rounds: Any) -> None:
     number = next(_numbers) * 2
     together, alone = workers(sink, number), workers(sink, number + 1)
     for drawn in rounds:
