@@ -42,9 +42,13 @@ WAITING = """
 OPEN = quarantined("CASE n % 2 WHEN 0 THEN 'open' ELSE 'superseded' END", ROWS + 1, ROWS + 6)
 
 
-@pytest.fixture
-def filled(postgresql: str) -> str:
-    """A database with much that is settled and little that waits, as autovacuum leaves it."""
+@pytest.fixture(scope="module")
+def filled(databases_of_module: Callable[[], str]) -> str:
+    """A database with much that is settled and little that waits, as autovacuum leaves it.
+
+    No test changes it.
+    """
+    postgresql = databases_of_module()
     for role in migrate.Role:
         migrate.upgrade(postgresql, role)
     with psycopg.connect(conninfo(postgresql), autocommit=True) as connection:
