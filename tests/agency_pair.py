@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -111,6 +113,7 @@ class AgencyPair:
     reader_clock: Clock = SYSTEM
     key: SigningKey = field(init=False)
     receipt_key: SigningKey = field(init=False)
+    _kept: dict[sa.Engine, sa.Connection] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.reader = self.publisher.replace("lapas", "bnnk")
@@ -122,8 +125,29 @@ class AgencyPair:
         self.agree(self.agreement)
         self._make_topics()
         migrate.upgrade(self.consumer_url, migrate.Role.CONSUMER, self.projections)
+        self._open_databases()
+
+    def _open_databases(self) -> None:
         self.producer = sa.create_engine(self.producer_url, poolclass=sa.NullPool)
         self.consumer = sa.create_engine(self.consumer_url, poolclass=sa.NullPool)
+
+    def copied(self, folder: Path, databases: Callable[[str], str]) -> AgencyPair:
+        """The same publisher, reader and topics, with copies of their databases and agreements.
+
+        A test may change the copies. It leaves the topics as they are.
+        """
+        found = copy(self)
+        for name, value in vars(type(self)).items():
+            if isinstance(value, cached_property):
+                vars(found).pop(name, None)
+        found.folder = folder
+        for each in self.folder.iterdir():
+            if each.is_file():
+                shutil.copy(each, folder)
+        found.producer_url = databases(self.producer_url)
+        found.consumer_url = databases(self.consumer_url)
+        found._open_databases()
+        return found
 
     @cached_property
     def agreement(self) -> dict[str, Any]:
@@ -278,15 +302,32 @@ class AgencyPair:
 
     def ask(self, question: str, of: sa.Engine | None = None) -> list[Any]:
         """Rows of a query on the reader's database, or on another."""
-        with (of or self.consumer).connect() as connection:
-            return [tuple(row) for row in connection.execute(sa.text(question))]
+        engine = of or self.consumer
+        if self._kept is None:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(sa.text(question))]
+        if engine not in self._kept:
+            self._kept[engine] = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return [tuple(row) for row in self._kept[engine].execute(sa.text(question))]
 
     def count(self, table: str) -> int:
         return int(self.ask(f"SELECT count(*) FROM {table}")[0][0])
 
     def until(self, is_so: Callable[[], bool], what: str) -> None:
-        """Wait for something of other processes to come true."""
-        until(is_so, what)
+        """Wait for something of other processes to come true.
+
+        Meanwhile each database is asked over one connection: to open one costs more than to ask.
+        """
+        if self._kept is not None:  # it waits for something else already
+            until(is_so, what)
+            return
+        self._kept = {}
+        try:
+            until(is_so, what)
+        finally:
+            for each in self._kept.values():
+                each.close()
+            self._kept = None
 
     def until_rows(self, table: str, count: int) -> None:
         self.until(lambda: self.count(table) >= count, f"{count} rows in {table}")

@@ -19,13 +19,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
+from agency_pair import AgencyPair
 from containers import images
 from containers import services as container_services
 from containers.compose import COMPOSE
@@ -46,13 +48,16 @@ POSTGRESQL = "SINERGI_TEST_POSTGRESQL"
 # Each test copies a database or more, and drops it: in memory that takes half the time.
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 2**30  # noqa: S108 - each folder has a random name
 
+_PROVISIONING = "tests/test_provision_", "tests/test_access_matrix.py"
+
 settings.register_profile(
     "ci",
     deadline=None,
-    max_examples=60,
+    max_examples=20,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("long", parent=settings.get_profile("ci"), max_examples=60)
 settings.register_profile("thorough", parent=settings.get_profile("ci"), max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -111,6 +116,23 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             os.environ |= {KAFKA: found.kafka, POSTGRESQL: found.postgresql}
     except (images.NoContainers, errors.SinergiError) as why:
         raise pytest.UsageError(f"no services to test with: {why}") from None
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distribute the tests by file, but give one worker all of those that provision a broker: to
+    start one takes long.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    scheduling = LoadFileScheduling(config, log)
+    file_of = scheduling._split_scope
+
+    def scope_of(test: str) -> str:
+        file: str = file_of(test)
+        return _PROVISIONING[0] if file.startswith(_PROVISIONING) else file
+
+    scheduling._split_scope = scope_of
+    return scheduling
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -247,8 +269,10 @@ def _template(services: Services) -> Iterator[tuple[sa.Engine, str]]:
 
 
 @pytest.fixture
-def databases(_template: tuple[sa.Engine, str]) -> Iterator[Callable[[], str]]:
-    """Makes fresh databases with everybody's tables; each call gives the URL of another."""
+def databases(_template: tuple[sa.Engine, str]) -> Iterator[Callable[..., str]]:
+    """Makes fresh databases with everybody's tables, or a copy of the database of a URL; each call
+    gives the URL of another.
+    """
     with _making_databases(_template) as make:
         yield make
 
@@ -260,15 +284,30 @@ def databases_of_module(_template: tuple[sa.Engine, str]) -> Iterator[Callable[[
         yield make
 
 
+@pytest.fixture(scope="module")
+def pair_of_module(
+    tmp_path_factory: pytest.TempPathFactory, kafka: str, databases_of_module: Callable[[], str]
+) -> Callable[..., AgencyPair]:
+    """Makes a publisher and a reader that all tests of a module share, with such settings."""
+
+    def make(**settings: Any) -> AgencyPair:
+        folder, slug = tmp_path_factory.mktemp("pair"), f"lapas-{secrets.token_hex(5)}"
+        urls = databases_of_module(), databases_of_module()
+        return AgencyPair(folder, kafka, slug, *urls, **settings)
+
+    return make
+
+
 @contextmanager
-def _making_databases(template_of: tuple[sa.Engine, str]) -> Iterator[Callable[[], str]]:
+def _making_databases(template_of: tuple[sa.Engine, str]) -> Iterator[Callable[..., str]]:
     server, template = template_of
     made = []
 
-    def make() -> str:
+    def make(url: str | None = None) -> str:
+        source = template if url is None else sa.make_url(url).database
         name = f"test_{secrets.token_hex(6)}"
         # A copy of its files takes a quarter of the time of a copy through the log.
-        how = f"TEMPLATE {template} STRATEGY file_copy"
+        how = f"TEMPLATE {source} STRATEGY file_copy"
         with server.connect() as connection:
             connection.execute(sa.text(f"CREATE DATABASE {name} {how}"))
         made.append(name)
@@ -326,7 +365,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def _operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    with secured(tmp_path_factory.mktemp("secured")) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
-def secured_bus(broker: Secured, tmp_path_factory: pytest.TempPathFactory) -> ProvisionedBus:
-    """A secured broker for the tests of one module, and its operator."""
-    return ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))
+def secured_bus(_operated: Secured, tmp_path_factory: pytest.TempPathFactory) -> ProvisionedBus:
+    """A secured broker with nothing on it for the tests of one module, and its operator."""
+    _operated.clear()
+    return ProvisionedBus(_operated, tmp_path_factory.mktemp("operator"))

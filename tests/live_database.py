@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import importlib
 import sys
+from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import sqlalchemy as sa
 
 from agency_pair import AgencyPair, send
+from command_line import sinergi
 from sinergi import migrate
-from sinergi.cli.root import run
 from sinergi_consumers.projections.projection import projections_of
 from sinergi_consumers.testing.sinks import transfer
 from sinergi_schemas import codec
@@ -22,10 +25,8 @@ from sinergi_schemas.catalog import Catalog
 from test_projection import distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-
-    import pytest
 
     from sinergi_consumers.projections.projection import Projection
     from sinergi_consumers.testing.tape import Tape, TapeMessage
@@ -64,16 +65,10 @@ class LiveReader:
 
     Args:
         pair: both of them; with two partitions.
-        packages: a folder in which Python finds packages, for the integrator's projection.
-        capsys: takes what commands print.
     """
 
-    def __init__(
-        self, pair: AgencyPair, packages: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def __init__(self, pair: AgencyPair) -> None:
         self.pair = pair
-        self._capsys = capsys
-        distribution(packages, text=ESCORTS)
         self.projections = projections_of(Catalog.shipped(), ["transfer"])
         migrate.upgrade(pair.consumer_url, migrate.Role.CONSUMER, self.projections)
         self.tapes = [pair.tape(number) for number in range(pair.partitions)]
@@ -140,10 +135,14 @@ class LiveReader:
             settings: another's settings.
             database: in place of the reader's.
         """
-        self._capsys.readouterr()
         other = [] if database is None else ["--set", f"consumer.database={database}"]
-        status = run(["--config", str(settings or self.pair.reader_settings), *other, *words])
-        return (status, *self._capsys.readouterr())
+        return sinergi("--config", str(settings or self.pair.reader_settings), *other, *words)
+
+    def copied(self, folder: Path, databases: Callable[[str], str]) -> LiveReader:
+        """The same reader with copies of the databases; see `AgencyPair.copied`."""
+        found = copy(self)
+        found.pair = self.pair.copied(folder, databases)
+        return found
 
 
 def rows_of(url: str, projections: Sequence[Projection]) -> dict[str, list[tuple[Any, ...]]]:
@@ -168,8 +167,13 @@ def rows_of(url: str, projections: Sequence[Projection]) -> dict[str, list[tuple
         }
 
 
-def forget_packages() -> None:
-    """Let Python forget the integrator's packages, whose folder goes."""
+@contextmanager
+def integrator(packages: Path) -> Iterator[None]:
+    """Install the integrator's projection into a folder, where Python finds it meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(packages)
+        distribution(packages, text=ESCORTS)
+        yield
     for name in [each for each in sys.modules if each.startswith("integrator_")]:
         del sys.modules[name]
     importlib.invalidate_caches()

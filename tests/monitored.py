@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from sinergi.metrics.monitoring import Monitoring
     from sinergi.settings.settings import Settings
 
+# Each look makes the process under test gather all its metrics.
+_LOOK_SECONDS = 0.2
+
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -53,11 +56,11 @@ class Monitored:
 
     def until_value(self, name: str, expected: float, **labels: str) -> None:
         what = f"{name}{labels} is {expected:g}"
-        until(lambda: self.value(name, **labels) == expected, what)
+        until(lambda: self.value(name, **labels) == expected, what, _LOOK_SECONDS)
 
     def until_status(self, path: str, expected: int) -> str:
         """Wait for a status; the text then."""
-        until(lambda: self.ask(path)[0] == expected, f"{path} answers {expected}")
+        until(lambda: self.ask(path)[0] == expected, f"{path} answers {expected}", _LOOK_SECONDS)
         return self.ask(path)[1]
 
 

@@ -7,7 +7,7 @@ right that a test did not give.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,9 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourcePatternType,
     ResourceType,
+    ScramMechanism,
+    UserScramCredentialAlteration,
+    UserScramCredentialDeletion,
 )
 
 from sinergi.local import process
@@ -235,6 +238,32 @@ class Secured:
         for future in self.admin.delete_acls([ALL_ENTRIES]).values():
             future.result(PATIENCE_SECONDS)
         until(lambda: not self._entries(), "a broker without access control entries")
+
+    def clear(self) -> None:
+        """Take all rights, topics and users away."""
+        self.forget()
+        if topics := self._topics():
+            for future in self.admin.delete_topics(topics).values():
+                future.result(PATIENCE_SECONDS)
+        until(lambda: not self._topics(), "a broker without topics")
+        scram = ScramMechanism.SCRAM_SHA_512
+        gone: list[UserScramCredentialAlteration] = [
+            UserScramCredentialDeletion(each, scram) for each in self._users()
+        ]
+        if gone:
+            for future in self.admin.alter_user_scram_credentials(gone).values():
+                future.result(PATIENCE_SECONDS)
+        until(lambda: not self._users(), "a broker without users")
+
+    def _topics(self) -> list[str]:
+        """Topics that the broker has not made for itself."""
+        found = self.admin.list_topics(timeout=PATIENCE_SECONDS).topics
+        return [each for each in found if not each.startswith("__")]
+
+    def _users(self) -> list[str]:
+        asked = self.admin.describe_user_scram_credentials()
+        assert isinstance(asked, Future)
+        return [*asked.result(PATIENCE_SECONDS)]
 
     def _add(self, bindings: list[AclBinding]) -> None:
         """Add entries. The controller answers before the broker applies them: wait for both."""

@@ -41,7 +41,7 @@ from confluent_kafka.admin import (
 )
 
 from provisioned_bus import AGENCIES, BNNK, LAPAS, STRANGER, ProvisionedBus, agreement, year
-from secured_kafka import PASSWORD, USER, secured
+from secured_kafka import PASSWORD, USER
 from sinergi.provision.access_control import ALL_ENTRIES
 from sinergi.provision.passwords import PasswordFolder
 from sinergi.provision.provisioner import Provisioner
@@ -54,8 +54,6 @@ from sinergi_schemas.kafka.scan import open_scan
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sinergi_schemas.kafka.admin import Admin
 
 TOPICS = (
@@ -138,15 +136,13 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisionedBus]:
-    with secured(tmp_path_factory.mktemp("secured")) as broker:
-        found = ProvisionedBus(broker, tmp_path_factory.mktemp("operator"))
-        found.agree(agreement(in_force={"from": year(2020)}))
-        broker.topic("something.else")
-        assert found.provision("plan") == 1
-        assert found.provision("apply") == 0
-        assert found.provision("plan") == 0
-        yield found
+def bus(secured_bus: ProvisionedBus) -> ProvisionedBus:
+    secured_bus.agree(agreement(in_force={"from": year(2020)}))
+    secured_bus.broker.topic("something.else")
+    assert secured_bus.provision("plan") == 1
+    assert secured_bus.provision("apply") == 0
+    assert secured_bus.provision("plan") == 0
+    return secured_bus
 
 
 def allowed(admin: Admin) -> dict[str, set[AclOperation]]:
@@ -504,6 +500,7 @@ def test_a_user_of_the_operator_that_an_agreement_names_is_refused_and_stays_as_
     made = UserScramCredentialUpsertion("monitoring", info, PASSWORD.encode())
     for answer in bus.broker.admin.alter_user_scram_credentials([made]).values():
         answer.result(30)
+    until(lambda: bool(scram_of(bus, "monitoring")), "the broker shows the user")
     before = scram_of(bus, "monitoring")
     document = agreement(in_force={"from": year(2025)})
     document["parties"][BNNK]["principals"] = {"consumer": ["monitoring"]}

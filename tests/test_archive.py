@@ -14,6 +14,8 @@ from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, transfer
+from command_line import sinergi
+from long_cases import long_after
 from sinergi.cli.root import run
 from sinergi.restoring import topic_restoring
 from sinergi_consumers.archives.archive_file import ArchiveFile
@@ -69,13 +71,37 @@ def without_times(text: str) -> str:
     return re.sub(ages, lambda found: re.sub(r"[\d.]+", "0", found.group()), text)
 
 
-@pytest.fixture
-def archived(pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> ArchivedPair:
+def archive(pair: AgencyPair) -> AgencyPair:
+    """Publish and materialise 30 events, and archive them."""
     pair.publish_and_materialise(30)
-    made = ArchivedPair(pair, capsys)
-    status, _, err = made.run("archive", pair.topic.name, "-o", str(made.file))
+    words = ("archive", "create", pair.topic.name, "-o", str(pair.folder / "archive.zip"))
+    status, _, err = sinergi("--config", str(pair.reader_settings), *words)
     assert status == 0, err
-    return made
+    return pair
+
+
+@pytest.fixture(scope="module")
+def archived_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    return archive(pair_of_module())
+
+
+@pytest.fixture
+def archived(
+    archived_pair: AgencyPair,
+    tmp_path: Path,
+    databases: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> ArchivedPair:
+    """One with copies of databases and archive. All tests of a module share its topics, and none
+    changes them.
+    """
+    return ArchivedPair(archived_pair.copied(tmp_path, databases), capsys)
+
+
+@pytest.fixture
+def own_archived(pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> ArchivedPair:
+    """As `archived`, with topics of its own."""
+    return ArchivedPair(archive(pair), capsys)
 
 
 def test_a_replay_gives_the_same_verdict_from_the_archive_as_from_the_brokers(
@@ -140,13 +166,13 @@ def lost(pair: AgencyPair, **config: str) -> None:
 
 
 def test_a_lost_topic_restored_from_an_archive_keeps_every_leaf_and_everybody_goes_on(
-    archived: ArchivedPair,
+    own_archived: ArchivedPair,
 ) -> None:
-    pair = archived.pair
+    pair = own_archived.pair
     before = leaves(pair)
     lost(pair)
-    words = ("archive", "restore", str(archived.file))
-    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    words = ("archive", "restore", str(own_archived.file))
+    status, _, err = own_archived.run(*words, settings=pair.agency_settings)
     assert status == 0, err
     assert leaves(pair) == before
     with capture_logs() as logged, pair.relaying(), pair.materialising():
@@ -154,12 +180,12 @@ def test_a_lost_topic_restored_from_an_archive_keeps_every_leaf_and_everybody_go
         pair.until_rows("sinergi.transfer_history", 35)
     assert [each for each in logged if "lost" in each["event"]] == []
     assert len(leaves(pair)) == 35
-    status, _, err = archived.run("replay", pair.topic.name)
+    status, _, err = own_archived.run("replay", pair.topic.name)
     assert status == 0, err
 
 
 def test_a_restore_reads_each_block_once_to_check_it_and_once_to_write_it(
-    archived: ArchivedPair, monkeypatch: pytest.MonkeyPatch
+    own_archived: ArchivedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: Counter[tuple[str, int]] = Counter()
     block = ArchiveFile._block
@@ -169,25 +195,25 @@ def test_a_restore_reads_each_block_once_to_check_it_and_once_to_write_it(
         return block(opened, part, place)
 
     monkeypatch.setattr(ArchiveFile, "_block", counted)
-    lost(archived.pair)
-    words = ("archive", "restore", str(archived.file))
-    status, _, err = archived.run(*words, settings=archived.pair.agency_settings)
+    lost(own_archived.pair)
+    words = ("archive", "restore", str(own_archived.file))
+    status, _, err = own_archived.run(*words, settings=own_archived.pair.agency_settings)
     assert status == 0, err
-    of_events = {member for member, _ in read if archived.pair.topic.name in member}
+    of_events = {member for member, _ in read if own_archived.pair.topic.name in member}
     for (member, _), times in read.items():
         assert times == (2 if member in of_events else 1), member
 
 
-def test_a_damaged_topic_is_not_restored(archived: ArchivedPair) -> None:
-    lost(archived.pair)
-    member = damaged(archived.file, archived.pair.topic.name)
+def test_a_damaged_topic_is_not_restored(own_archived: ArchivedPair) -> None:
+    lost(own_archived.pair)
+    member = damaged(own_archived.file, own_archived.pair.topic.name)
     for option in ((), ("--broken",)):
-        words = ("archive", "restore", str(archived.file), *option)
-        status, _, err = archived.run(*words, settings=archived.pair.agency_settings)
+        words = ("archive", "restore", str(own_archived.file), *option)
+        status, _, err = own_archived.run(*words, settings=own_archived.pair.agency_settings)
         assert status == 2
         assert f"is not as it was written: {member}, byte" in err
         assert "are whole" not in err
-    assert leaves(archived.pair) == []
+    assert leaves(own_archived.pair) == []
 
 
 def damaged(file: Path, topic: str) -> str:
@@ -202,27 +228,27 @@ def damaged(file: Path, topic: str) -> str:
 
 
 def test_a_restore_from_an_archive_of_which_another_topic_is_damaged_says_so(
-    archived: ArchivedPair,
+    own_archived: ArchivedPair,
 ) -> None:
-    pair = archived.pair
+    pair = own_archived.pair
     before = leaves(pair)
     lost(pair)
-    member = damaged(archived.file, control_topic(pair.publisher))
-    words = ("archive", "restore", str(archived.file))
-    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    member = damaged(own_archived.file, control_topic(pair.publisher))
+    words = ("archive", "restore", str(own_archived.file))
+    status, _, err = own_archived.run(*words, settings=pair.agency_settings)
     assert status == 0, err
     assert f"is not as it was written: {member}, byte" in err
     assert "The topics that are restored are whole." in err
     assert leaves(pair) == before
-    status, _, err = archived.run(*words, member.split("/")[1], settings=pair.agency_settings)
+    status, _, err = own_archived.run(*words, member.split("/")[1], settings=pair.agency_settings)
     assert status == 2
     assert f"is not as it was written: {member}, byte" in err
 
 
 def test_a_restore_that_was_broken_off_goes_on_and_a_whole_topic_stays_as_it_is(
-    archived: ArchivedPair,
+    own_archived: ArchivedPair,
 ) -> None:
-    pair = archived.pair
+    pair = own_archived.pair
     before = {number: held(pair, pair.topic.name, number) for number in range(pair.partitions)}
     lost(pair)
     producer = Producer({"bootstrap.servers": pair.kafka})
@@ -232,46 +258,46 @@ def test_a_restore_that_was_broken_off_goes_on_and_a_whole_topic_stays_as_it_is(
                 pair.topic.name, each.value(), each.key(), number, headers=each.headers()
             )
     assert producer.flush(PATIENCE_SECONDS) == 0
-    words = ("archive", "restore", str(archived.file))
-    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    words = ("archive", "restore", str(own_archived.file))
+    status, _, err = own_archived.run(*words, settings=pair.agency_settings)
     assert status == 0, err
     assert "24 messages restored, 6 were there" in err
-    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    status, _, err = own_archived.run(*words, settings=pair.agency_settings)
     assert status == 0, err
     assert "0 messages restored, 30 were there" in err
     assert len(leaves(pair)) == 30
 
 
 def test_a_topic_is_restored_with_every_leaf_after_its_outbox_was_pruned(
-    archived: ArchivedPair,
+    own_archived: ArchivedPair,
 ) -> None:
-    pair = archived.pair
+    pair = own_archived.pair
     before = leaves(pair)
     assert prune(pair, "--apply") == 0
     assert rows(pair, "datum = ''") == 30
     lost(pair)
-    words = ("archive", "restore", str(archived.file))
-    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    words = ("archive", "restore", str(own_archived.file))
+    status, _, err = own_archived.run(*words, settings=pair.agency_settings)
     assert status == 0, err
     assert leaves(pair) == before
     with pair.relaying(), pair.materialising():
         pair.publish(*(transfer(f"Q/{number}") for number in range(5)))
         pair.until_rows("sinergi.transfer_history", 35)
     assert len(leaves(pair)) == 35
-    assert archived.run("verify")[0] == 0
+    assert own_archived.run("verify")[0] == 0
 
 
 @pytest.mark.parametrize(
     ("kind", "is_kept"), [("CreateTime", True), ("LogAppendTime", False)], ids=str
 )
 def test_restored_messages_keep_their_timestamps_where_the_topic_takes_them(
-    archived: ArchivedPair, kind: str, *, is_kept: bool
+    own_archived: ArchivedPair, kind: str, *, is_kept: bool
 ) -> None:
-    pair = archived.pair
+    pair = own_archived.pair
     before = times(pair)
     lost(pair, **{"message.timestamp.type": kind})
-    words = ("archive", "restore", str(archived.file))
-    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    words = ("archive", "restore", str(own_archived.file))
+    status, _, err = own_archived.run(*words, settings=pair.agency_settings)
     assert status == 0, err
     assert (times(pair) == before) == is_kept
     assert ("its messages bear the times at which they arrived" in err) != is_kept
@@ -287,76 +313,79 @@ def times(pair: AgencyPair) -> list[int]:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [
-        ("cleanup.policy", "compact"),
-        ("cleanup.policy", "compact,delete"),
-        ("retention.ms", "604800000"),
-        ("retention.bytes", "1000000"),
-    ],
+    long_after(
+        1,
+        [
+            ("retention.ms", "604800000"),
+            ("cleanup.policy", "compact"),
+            ("cleanup.policy", "compact,delete"),
+            ("retention.bytes", "1000000"),
+        ],
+    ),
     ids=str,
 )
 def test_nothing_is_restored_into_a_topic_that_would_lose_it_again(
-    archived: ArchivedPair, setting: str, value: str
+    own_archived: ArchivedPair, setting: str, value: str
 ) -> None:
-    pair = archived.pair
+    pair = own_archived.pair
     lost(pair, **{setting: value})
-    words = ("archive", "restore", str(archived.file))
-    status, out, err = archived.run(*words, settings=pair.agency_settings)
+    words = ("archive", "restore", str(own_archived.file))
+    status, out, err = own_archived.run(*words, settings=pair.agency_settings)
     assert (status, out) == (2, "")
     assert f"{pair.topic.name} has {setting} {value}: the brokers would delete messages" in err
     assert err.count("sinergi: ") == 1
     assert leaves(pair) == []
 
 
-def test_a_control_topic_may_be_compacted_and_not_expire(archived: ArchivedPair) -> None:
-    pair = archived.pair
+def test_a_control_topic_may_be_compacted_and_not_expire(own_archived: ArchivedPair) -> None:
+    pair = own_archived.pair
     name = control_topic(pair.publisher)
-    words = ("archive", "restore", str(archived.file), name)
-    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    words = ("archive", "restore", str(own_archived.file), name)
+    status, _, err = own_archived.run(*words, settings=pair.agency_settings)
     assert (status, f"{name}: 0 messages restored" in err) == (0, True), err
     set_topic(pair, "cleanup.policy", "compact,delete", name)
     set_topic(pair, "retention.ms", "604800000", name)
-    status, _, err = archived.run(*words, settings=pair.agency_settings)
+    status, _, err = own_archived.run(*words, settings=pair.agency_settings)
     assert (status, f"{name} has retention.ms 604800000" in err) == (2, True), err
 
 
 def test_a_login_that_may_not_see_the_settings_restores_and_is_told_who_may(
-    archived: ArchivedPair, monkeypatch: pytest.MonkeyPatch
+    own_archived: ArchivedPair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: object, topics: list[str]) -> None:
         raise errors.NotPermitted("User:agency", "DescribeConfigs", "topic", tuple(topics), "")
 
     monkeypatch.setattr(topic_restoring, "topic_settings", refuse)
-    lost(archived.pair)
-    words = ("archive", "restore", str(archived.file))
-    status, _, err = archived.run(*words, settings=archived.pair.agency_settings)
+    lost(own_archived.pair)
+    words = ("archive", "restore", str(own_archived.file))
+    status, _, err = own_archived.run(*words, settings=own_archived.pair.agency_settings)
     assert (status, "30 messages restored" in err) == (0, True), err
     assert "its settings were not checked, for this login lacks the right DescribeConfigs" in err
 
 
-def test_a_topic_with_other_messages_is_not_restored_into(archived: ArchivedPair) -> None:
-    pair = archived.pair
+def test_a_topic_with_other_messages_is_not_restored_into(own_archived: ArchivedPair) -> None:
+    pair = own_archived.pair
     lost(pair)
     producer = Producer({"bootstrap.servers": pair.kafka})
     producer.produce(pair.topic.name, b"message", b"other", 0)
     assert producer.flush(PATIENCE_SECONDS) == 0
-    words = ("archive", "restore", str(archived.file))
-    status, out, err = archived.run(*words, settings=pair.agency_settings)
+    words = ("archive", "restore", str(own_archived.file))
+    status, out, err = own_archived.run(*words, settings=pair.agency_settings)
     assert (status, out) == (2, "")
     assert "another message than the archive" in err
     assert sum(len(held(pair, pair.topic.name, each)) for each in range(pair.partitions)) == 1
 
 
 def test_nothing_is_restored_while_a_relay_leads_and_by_nobody_but_the_owner(
-    archived: ArchivedPair,
+    own_archived: ArchivedPair,
 ) -> None:
-    pair = archived.pair
-    words = ("archive", "restore", str(archived.file))
+    pair = own_archived.pair
+    words = ("archive", "restore", str(own_archived.file))
     with pair.relaying():
         pair.until(lambda: pair.ask(LEADER, pair.producer) == [(1,)], "a relay leads")
-        status, _, err = archived.run(*words, settings=pair.agency_settings)
+        status, _, err = own_archived.run(*words, settings=pair.agency_settings)
     assert (status, "stop every relay" in err) == (2, True)
-    status, _, err = archived.run(*words, pair.topic.name)
+    status, _, err = own_archived.run(*words, pair.topic.name)
     assert (status, "its owner restores it" in err) == (2, True)
 
 

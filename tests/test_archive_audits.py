@@ -9,11 +9,11 @@ from agency_pair import transfer
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.archives.archive_file import ArchiveFile
 from sinergi_consumers.audit.evidence import archive, bag, places
-from test_archive import ArchivedPair, archived, pair
+from test_archive import ArchivedPair, archived, archived_pair, own_archived, pair
 from test_archive_output import all_sent, create
 from test_replay import one_byte_changed
-from test_replay_as_of import Past, auditor, past
-from test_replay_into import empty, live
+from test_replay_as_of import Past, auditor, past, past_of_module
+from test_replay_into import empty, installed, live
 from verified_database import VerifiedDatabase
 
 if TYPE_CHECKING:
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
     from live_database import LiveReader
 
-__all__ = ["archived", "auditor", "empty", "live", "pair", "past"]  # fixtures
+__all__ = [
+    "archived",
+    "archived_pair",
+    "auditor",
+    "empty",
+    "installed",
+    "live",
+    "own_archived",
+    "pair",
+    "past",
+    "past_of_module",
+]
 
 
 def test_evidence_from_an_archive_is_that_from_the_brokers_byte_by_byte(
@@ -99,24 +110,24 @@ def compared(archived: ArchivedPair, file: Path) -> tuple[int, dict[str, Any], s
 
 
 def test_a_topic_that_has_grown_since_its_archive_has_every_leaf_of_it(
-    archived: ArchivedPair,
+    own_archived: ArchivedPair,
 ) -> None:
-    pair = archived.pair
+    pair = own_archived.pair
     pair.publish(*(transfer(f"Q/{number}") for number in range(20)))
     with pair.relaying():
         pair.until(lambda: all_sent(pair, 50), "sent")
-    status, document, verdict = compared(archived, archived.file)
+    status, document, verdict = compared(own_archived, own_archived.file)
     assert (status, document["holds"]) == (ExitStatus.SUCCESS, True)
     assert verdict == f"verdict: {pair.topic.name} is what {pair.publisher} sealed"
     found = document["compared"]
-    assert (found["with"], found["leaves"], found["findings"]) == (str(archived.file), 30, [])
-    assert all(each.startswith(f"{archived.file}/") for each in found["remarks"])
+    assert (found["with"], found["leaves"], found["findings"]) == (str(own_archived.file), 30, [])
+    assert all(each.startswith(f"{own_archived.file}/") for each in found["remarks"])
     assert len(found["remarks"]) == pair.partitions
-    _, rows, _ = archived.run("journal", "--json", "--limit", "1")
+    _, rows, _ = own_archived.run("journal", "--json", "--limit", "1")
     (entry,) = json.loads(rows)["rows"]
-    asked, digest = entry["asked_for"], ArchiveFile(archived.file).digest
+    asked, digest = entry["asked_for"], ArchiveFile(own_archived.file).digest
     named = (asked["against_archive"], asked["against_archive_digest"])
-    assert named == (str(archived.file), digest)
+    assert named == (str(own_archived.file), digest)
 
 
 def test_a_leaf_that_differs_between_the_brokers_and_an_archive_is_named_in_either(

@@ -16,8 +16,8 @@ from sinergi.exit_status import ExitStatus
 from sinergi_consumers.archives.archive_file import ArchiveFile
 from sinergi_consumers.archives.writer import PartitionWriter
 from sinergi_schemas.topics import control_topic, receipts_topic
-from test_archive import ArchivedPair, archived, pair
-from test_replay_several_topics import TYPES, Register, full, make_register
+from test_archive import ArchivedPair, archived, archived_pair, own_archived, pair
+from test_replay_several_topics import TYPES, Register, make_register, own
 from test_unwritable_output import SINERGI, shell
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-__all__ = ["archived", "full", "make_register", "pair"]  # fixtures
+__all__ = ["archived", "archived_pair", "make_register", "own", "own_archived", "pair"]  # fixtures
 
 
 def files(archived: ArchivedPair) -> dict[str, bytes]:
@@ -40,19 +40,19 @@ def create(archived: ArchivedPair, *options: str) -> tuple[int, str, str]:
     return archived.run("archive", "create", archived.pair.topic.name, *options)
 
 
-def test_an_existing_file_is_replaced_with_force_only(archived: ArchivedPair) -> None:
-    before = files(archived)
-    status, out, err = create(archived, "-o", str(archived.file))
+def test_an_existing_file_is_replaced_with_force_only(own_archived: ArchivedPair) -> None:
+    before = files(own_archived)
+    status, out, err = create(own_archived, "-o", str(own_archived.file))
     assert (status, out) == (ExitStatus.ERROR, "")
-    assert err.startswith(f"sinergi: {archived.file} already exists")
-    assert files(archived) == before
-    archived.pair.publish(transfer("Q/1"))
-    with archived.pair.relaying():
-        archived.pair.until(lambda: all_sent(archived.pair, 31), "sent")
-    status, _, err = create(archived, "-o", str(archived.file), "--force")
+    assert err.startswith(f"sinergi: {own_archived.file} already exists")
+    assert files(own_archived) == before
+    own_archived.pair.publish(transfer("Q/1"))
+    with own_archived.pair.relaying():
+        own_archived.pair.until(lambda: all_sent(own_archived.pair, 31), "sent")
+    status, _, err = create(own_archived, "-o", str(own_archived.file), "--force")
     assert status == 0, err
-    assert leaves(archived.file) == 31
-    assert files(archived).keys() == before.keys()
+    assert leaves(own_archived.file) == 31
+    assert files(own_archived).keys() == before.keys()
 
 
 def test_the_offsets_of_an_archive_are_shown_with_the_last_one(archived: ArchivedPair) -> None:
@@ -119,10 +119,10 @@ def test_an_interrupt_leaves_no_part_of_an_archive_and_an_earlier_one_as_it_is(
 
 
 def test_several_topics_are_in_one_archive_and_every_audit_of_them_is_that_of_the_brokers(
-    full: Register, capsys: pytest.CaptureFixture[str]
+    own: Register, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made, pair = ArchivedPair(full.pair, capsys), full.pair
-    topics = sorted(map(full.topic, TYPES))
+    made, pair = ArchivedPair(own.pair, capsys), own.pair
+    topics = sorted(map(own.topic, TYPES))
     status, _, err = made.run("archive", *topics, "-o", str(made.file))
     assert status == 0, err
     status, shown, _ = made.run("archive", "show", str(made.file), "--json")
@@ -144,30 +144,30 @@ def test_several_topics_are_in_one_archive_and_every_audit_of_them_is_that_of_th
         "V/1",
     }
     broker, file = made.both("replay", "--type", "seizure")
-    assert (broker, [each["topic"] for each in file[1]]) == (file, [full.topic("seizure")])
+    assert (broker, [each["topic"] for each in file[1]]) == (file, [own.topic("seizure")])
 
 
 def test_without_a_topic_all_that_a_replay_without_one_reads_is_in_the_archive(
-    full: Register, capsys: pytest.CaptureFixture[str]
+    own: Register, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = ArchivedPair(full.pair, capsys)
+    made = ArchivedPair(own.pair, capsys)
     status, _, err = made.run("archive", "create", "-o", str(made.file))
     assert status == 0, err
     broker, file = made.both("replay")
     assert broker == file
-    assert [each["topic"] for each in file[1]] == sorted(map(full.topic, TYPES))
+    assert [each["topic"] for each in file[1]] == sorted(map(own.topic, TYPES))
     _, rows, _ = made.run("journal", "--json", "--limit", "3")
     runs = {each["command"]: each for each in json.loads(rows)["rows"]}
     assert runs["archive create"]["topics"] == runs["replay"]["topics"]
 
 
 def test_a_topic_that_the_archive_does_not_have_is_named(
-    full: Register, capsys: pytest.CaptureFixture[str]
+    own: Register, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made, topic = ArchivedPair(full.pair, capsys), full.pair.topic.name
-    assert made.run("archive", full.topic("seizure"), "-o", str(made.file))[0] == 0
+    made, topic = ArchivedPair(own.pair, capsys), own.pair.topic.name
+    assert made.run("archive", own.topic("seizure"), "-o", str(made.file))[0] == 0
     place = ("--archive", str(made.file))
-    bundle = ("--why", "a test", "-o", str(full.pair.folder / "case.zip"))
+    bundle = ("--why", "a test", "-o", str(own.pair.folder / "case.zip"))
     for words in (
         ("replay", topic, *place),
         ("replay", topic, "--against-archive", str(made.file)),
@@ -184,7 +184,7 @@ def test_a_topic_that_the_archive_does_not_have_is_named(
         assert (status, out) == (ExitStatus.ERROR, ""), command
         assert f"no topic of the event type 'transfer' is in {made.file}" in err
     restore = ("archive", "restore", str(made.file), topic)
-    status, _, err = made.run(*restore, settings=full.pair.agency_settings)
+    status, _, err = made.run(*restore, settings=own.pair.agency_settings)
     assert (status, f"{made.file} has no {topic}" in err) == (ExitStatus.ERROR, True)
 
 
@@ -200,25 +200,25 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 
 def test_an_archive_of_another_bus_or_of_other_agreements_is_refused(
-    archived: ArchivedPair, tmp_path: Path
+    own_archived: ArchivedPair, tmp_path: Path
 ) -> None:
-    pair = archived.pair
+    pair = own_archived.pair
     folder = tmp_path / "others"
     folder.mkdir()
     other: dict[str, Any] = agreement(pair.key.public, pair.receipt_key.public, pair.partitions)
     write_signed(folder / "pks.toml", other | {"title": "Kerja sama lain"}, pair.party_keys)
     cases = (
         ((), FOLDER / "small.zip", f"it is of the bus {OTHER_BUS}, and the agreements here are"),
-        (("--set", f"agreements={folder}"), archived.file, "none of its agreements is in"),
+        (("--set", f"agreements={folder}"), own_archived.file, "none of its agreements is in"),
     )
     for options, file, why in cases:
         for words in COMMANDS.values():
-            status, out, err = archived.run(*options, *words, "--archive", str(file))
+            status, out, err = own_archived.run(*options, *words, "--archive", str(file))
             assert (status, out) == (ExitStatus.ERROR, ""), words
             assert f"{file} cannot be used as an archive: {why}" in err, words
         words = ("replay", pair.topic.name, "--against-archive", str(file))
-        status, out, err = archived.run(*options, *words)
+        status, out, err = own_archived.run(*options, *words)
         assert (status, out, why in err) == (ExitStatus.ERROR, "", True)
         restore = (*options, "archive", "restore", str(file))
-        status, _, err = archived.run(*restore, settings=pair.agency_settings)
+        status, _, err = own_archived.run(*restore, settings=pair.agency_settings)
         assert (status, why in err) == (ExitStatus.ERROR, True)

@@ -11,7 +11,7 @@ from sinergi.exit_status import ExitStatus
 from sinergi_consumers.archives.archive_file import ArchiveFile
 from sinergi_consumers.archives.writer import PartitionWriter
 from sinergi_schemas.kafka.admin import open_admin
-from test_archive import ArchivedPair, archived, pair
+from test_archive import ArchivedPair, own_archived, pair
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from agency_pair import AgencyPair
 
-__all__ = ["archived", "pair"]  # fixtures
+__all__ = ["own_archived", "pair"]  # fixtures
 
 
 def delete_before(pair: AgencyPair, partition: int, offset: int) -> None:
@@ -43,14 +43,16 @@ def broken(archived: ArchivedPair) -> list[str]:
     return [each.tree.broken for each in ArchiveFile(archived.file).partitions if each.tree]
 
 
-def test_a_partition_without_any_message_is_not_archived_as_whole(archived: ArchivedPair) -> None:
-    delete_before(archived.pair, 0, -1)
-    status, err = create(archived)
+def test_a_partition_without_any_message_is_not_archived_as_whole(
+    own_archived: ArchivedPair,
+) -> None:
+    delete_before(own_archived.pair, 0, -1)
+    status, err = create(own_archived)
     assert status == ExitStatus.NEGATIVE
-    assert f"{archived.pair.topic.name}/0 was archived as it is" in err
-    first, second = broken(archived)
+    assert f"{own_archived.pair.topic.name}/0 was archived as it is" in err
+    first, second = broken(own_archived)
     assert second == ""
-    status, _, said = archived.run("replay", "--archive", str(archived.file))
+    status, _, said = own_archived.run("replay", "--archive", str(own_archived.file))
     assert status == ExitStatus.NEGATIVE
     for each in (err, first, said):
         assert "/0 lacks leaf 0, though" in each
@@ -59,9 +61,9 @@ def test_a_partition_without_any_message_is_not_archived_as_whole(archived: Arch
 
 @pytest.mark.parametrize("is_during", [False, True], ids=["before", "during"])
 def test_messages_that_are_deleted_are_named_in_the_archive(
-    archived: ArchivedPair, monkeypatch: pytest.MonkeyPatch, *, is_during: bool
+    own_archived: ArchivedPair, monkeypatch: pytest.MonkeyPatch, *, is_during: bool
 ) -> None:
-    pair, whole = archived.pair, PartitionWriter.add
+    pair, whole = own_archived.pair, PartitionWriter.add
     added: list[int] = []
 
     def deleting(self: PartitionWriter, chunk: Iterable[Message]) -> None:
@@ -74,8 +76,8 @@ def test_messages_that_are_deleted_are_named_in_the_archive(
         monkeypatch.setattr(PartitionWriter, "add", deleting)
     else:
         delete_before(pair, 1, 5)
-    status, err = create(archived)
+    status, err = create(own_archived)
     assert (status, "lacks leaf 0" in err) == (ExitStatus.NEGATIVE, True)
-    assert ["lacks leaf 0" in each for each in broken(archived)] == [False, True]
+    assert ["lacks leaf 0" in each for each in broken(own_archived)] == [False, True]
     assert "it begins at offset 5, so the brokers have deleted the messages before" in err
-    assert [each.first_offset for each in ArchiveFile(archived.file).partitions][-2:] == [0, 5]
+    assert [each.first_offset for each in ArchiveFile(own_archived.file).partitions][-2:] == [0, 5]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -58,9 +59,17 @@ def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
     return made
 
 
+@pytest.fixture(scope="module")
+def shared(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """As `pair`. All tests of a module share it; they make copies of its topic, and change none."""
+    made = pair_of_module()
+    made.publish_and_materialise(COUNT)
+    return made
+
+
 def copied(pair: AgencyPair, *changes: Change, stem: str = "copy") -> str:
     """A copy of the topic, each partition after its change."""
-    name = f"{stem}.{pair.topic.name}"
+    name = f"{stem}-{secrets.token_hex(4)}.{pair.topic.name}"
     admin = open_admin(pair.connection)
     admin.create_topics([NewTopic(name, 2, 1)])[name].result(PATIENCE_SECONDS)
     producer = Producer({"bootstrap.servers": pair.kafka})
@@ -94,22 +103,22 @@ def audited(pair: AgencyPair, copies: Copies) -> tuple[int, AuditVerdict]:
     return shown, audit.verdict
 
 
-def test_whatever_holds_is_shown_and_one_finding_does_not_hide_the_next(pair: AgencyPair) -> None:
-    name = pair.topic.name
-    shown, verdict = audited(pair, Copies(against=name))
+def test_whatever_holds_is_shown_and_one_finding_does_not_hide_the_next(shared: AgencyPair) -> None:
+    name = shared.topic.name
+    shown, verdict = audited(shared, Copies(against=name))
     assert (shown, verdict.findings, verdict.compared) == (COUNT, [], COUNT)
     assert verdict.statements.has_heads
     assert [each.kind for each in verdict.statements.of(0)] == ["heads", "receipt"]
 
-    copy = copied(pair, one_byte_changed(0), one_byte_changed(1))
-    _, verdict = audited(pair, Copies(copy, name))
+    copy = copied(shared, one_byte_changed(0), one_byte_changed(1))
+    _, verdict = audited(shared, Copies(copy, name))
     assert len(verdict.findings) == 2
     for number, finding in enumerate(verdict.findings):
         assert f"/{number} at leaves 0 to " in finding.why
         assert "are not those under its checkpoint" in finding.why
         assert finding.remarks[-1] == f"compared with {name}: leaf {number} differs"
 
-    shown, verdict = audited(pair, Copies(against=copy))
+    shown, verdict = audited(shared, Copies(against=copy))
     assert (shown, verdict.findings) == (COUNT, [])
     assert [str(each.difference) for each in verdict.other_findings] == [
         f"leaf {number} of partition {number} differs" for number in range(2)
@@ -117,22 +126,22 @@ def test_whatever_holds_is_shown_and_one_finding_does_not_hide_the_next(pair: Ag
 
 
 def test_an_end_that_was_cut_off_is_known_by_heads_by_receipts_and_by_another_copy(
-    pair: AgencyPair,
+    shared: AgencyPair,
 ) -> None:
-    size = len(messages(pair, 1))
-    copy = copied(pair, whole, nothing)
-    _, verdict = audited(pair, Copies(copy))
+    size = len(messages(shared, 1))
+    copy = copied(shared, whole, nothing)
+    _, verdict = audited(shared, Copies(copy))
     (finding,) = verdict.findings
-    stated = f"but according to the heads that {pair.bus.agreements.bus}"
+    stated = f"but according to the heads that {shared.bus.agreements.bus}"
     assert f"/1 ends at 0 leaves, {stated}" in finding.why
     assert f"it has {size}:" in finding.why
     _, remark = finding.remarks
-    assert f"receipt that {pair.receipt_key.name} signed" in remark
+    assert f"receipt that {shared.receipt_key.name} signed" in remark
 
-    _, verdict = audited(pair, Copies(copy, pair.topic.name))
+    _, verdict = audited(shared, Copies(copy, shared.topic.name))
     _, second = verdict.findings
-    assert f"according to {pair.topic.name} it has {size}:" in second.why
-    assert verdict.compared == len(messages(pair, 0))
+    assert f"according to {shared.topic.name} it has {size}:" in second.why
+    assert verdict.compared == len(messages(shared, 0))
 
 
 def put(pair: AgencyPair, topic: str, key: bytes, *values: bytes | None) -> None:

@@ -10,12 +10,12 @@ import pytest
 from sinergi.cli.root import run
 from sinergi_consumers.audit.evidence import archive, bag
 from test_events import transfer as transfer_document
-from test_replay_several_topics import Register, full, make_register
+from test_replay_several_topics import Register, prepare, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["full", "make_register"]  # fixtures
+    from agency_pair import AgencyPair
 
 CASE = "12/Pid.Sus/2026/PN Byw"
 WRITTEN = [
@@ -28,11 +28,11 @@ WRITTEN = [
 ]
 
 
-@pytest.fixture
-def cases(make_register: Callable[[int], Register]) -> Register:
+@pytest.fixture(scope="module")
+def filled_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
     """Events with the case number in three forms, with other numbers, and without one."""
-    register = make_register(2)
-    register.make_topics("seizure", "suspicious-visit")
+    pair = pair_of_module()
+    prepare(pair)
     numbers = {
         "T/1": CASE,
         "T/2": CASE.upper(),
@@ -41,8 +41,13 @@ def cases(make_register: Callable[[int], Register]) -> Register:
         "T/5": "12/Pid.Sus/2026/PN Byw/2",
         "T/6": None,
     }
-    register.publish(*(("transfer", document(each, number)) for each, number in numbers.items()))
-    return register
+    publish(pair, *(("transfer", document(each, number)) for each, number in numbers.items()))
+    return pair
+
+
+@pytest.fixture
+def cases(filled_pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> Register:
+    return Register(filled_pair, capsys)
 
 
 def document(record_id: str, case_number: str | None) -> dict[str, Any]:

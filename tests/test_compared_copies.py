@@ -18,7 +18,7 @@ from sinergi_consumers.audit.replay import ReplayCounts
 from sinergi_schemas import errors
 from sinergi_schemas.plain_text import leaf_range
 from sinergi_schemas.topics import Topic
-from test_audit import COUNT, SEAL, audited, copied, messages, nothing, pair, whole, wire
+from test_audit import COUNT, SEAL, audited, copied, messages, nothing, pair, shared, whole, wire
 from test_replay import one_byte_changed
 from waiting import PATIENCE_SECONDS
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from foreign_messages import Headers
 
-__all__ = ["pair"]
+__all__ = ["pair", "shared"]
 
 
 class RawMessage:
@@ -103,50 +103,50 @@ def test_an_intact_topic_is_not_discredited_by_a_broken_copy(
 
 
 def test_a_comparison_is_advised_only_where_none_was_asked_for(
-    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
+    shared: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    copy, name = copied(pair, whole, one_byte_changed(3)), pair.topic.name
+    copy, name = copied(shared, whole, one_byte_changed(3)), shared.topic.name
     advice = "`sinergi replay --against` another copy names it"
-    assert advice in replayed(pair, capfd, "--copy", copy)[2]
+    assert advice in replayed(shared, capfd, "--copy", copy)[2]
     for other, options in (
         (name, ("--copy", copy, "--against", name)),
         (name, ("--against", copy)),
     ):
-        _, _, err = replayed(pair, capfd, *options)
+        _, _, err = replayed(shared, capfd, *options)
         assert "are not those under its checkpoint" in err
         assert advice not in err
         assert f"the comparison with {other} names it, if that copy has these leaves" in err
 
 
 def test_a_broken_copy_of_which_no_leaf_is_valid_leaves_the_verdict_as_it_is(
-    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
+    shared: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    copy = copied(pair, one_byte_changed(0), one_byte_changed(0))
-    status, document, err = replayed(pair, capfd, "--against", copy)
+    copy = copied(shared, one_byte_changed(0), one_byte_changed(0))
+    status, document, err = replayed(shared, capfd, "--against", copy)
     assert (status, document["holds"]) == (0, True)
     assert "leaf 0 of partition 0 differs (and 1 more finding)" in err.splitlines()[-1]
 
 
 def test_a_forged_message_with_the_index_of_a_leaf_is_not_taken_for_the_leaf(
-    pair: AgencyPair,
+    shared: AgencyPair,
 ) -> None:
-    forged = copied(pair, whole, forged_before(5), stem="forged")
-    _, verdict = audited(pair, Copies(against=forged))
+    forged = copied(shared, whole, forged_before(5), stem="forged")
+    _, verdict = audited(shared, Copies(against=forged))
     assert (verdict.findings, verdict.other_findings, verdict.compared) == ([], [], COUNT)
 
-    changed = copied(pair, whole, one_byte_changed(7), stem="changed")
-    _, verdict = audited(pair, Copies(changed, forged))
+    changed = copied(shared, whole, one_byte_changed(7), stem="changed")
+    _, verdict = audited(shared, Copies(changed, forged))
     assert [str(each.difference) for each in verdict.findings] == ["leaf 7 of partition 1 differs"]
 
     both = copied(
-        pair,
+        shared,
         whole,
         lambda all_: [raw(*leaf(5)), *one_byte_changed(7)(all_)],
         stem="both",
     )
-    _, verdict = audited(pair, Copies(both, pair.topic.name))
-    assert verdict.findings[0].remarks[-1] == f"compared with {pair.topic.name}: leaf 7 differs"
-    _, verdict = audited(pair, Copies(against=both))
+    _, verdict = audited(shared, Copies(both, shared.topic.name))
+    assert verdict.findings[0].remarks[-1] == f"compared with {shared.topic.name}: leaf 7 differs"
+    _, verdict = audited(shared, Copies(against=both))
     assert [each.summary for each in verdict.other_findings] == ["leaf 7 of partition 1 differs"]
 
 
@@ -178,42 +178,42 @@ def all_sent(pair: AgencyPair, count: int) -> bool:
 
 
 def test_a_leaf_that_a_copy_lacks_is_said_to_be_missing(
-    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
+    shared: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    copy = copied(pair, whole, dropped(3))
-    status, document, err = replayed(pair, capfd, "--copy", copy, "--against", pair.topic.name)
+    copy = copied(shared, whole, dropped(3))
+    status, document, err = replayed(shared, capfd, "--copy", copy, "--against", shared.topic.name)
     assert status == 1
     assert "leaf 3 is missing here and present there" in err
     assert document["findings"][0]["leaf_is_missing"]
-    status, _, err = replayed(pair, capfd, "--against", copy)
+    status, _, err = replayed(shared, capfd, "--against", copy)
     assert status == 0
     assert err.splitlines()[-1].endswith("is not: leaf 3 of partition 1 is missing")
 
 
 def test_leaves_without_their_checkpoint_are_not_said_to_be_cut_off(
-    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
+    shared: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    size = len(messages(pair, 1))
-    copy = copied(pair, whole, unsealed)
+    size = len(messages(shared, 1))
+    copy = copied(shared, whole, unsealed)
     what = f"has {size} leaves, but only 0 of them are covered by a valid checkpoint"
-    status, _, err = replayed(pair, capfd, "--copy", copy)
+    status, _, err = replayed(shared, capfd, "--copy", copy)
     assert status == 1
     assert what in err
     assert "cut off" not in err
-    status, document, err = replayed(pair, capfd, "--against", copy)
+    status, document, err = replayed(shared, capfd, "--against", copy)
     assert (status, document["holds"]) == (0, True)
     assert what in document["compared"]["findings"][0]["why"]
     assert "lacks the last" not in err
 
 
 def test_an_owners_signature_on_another_tree_in_a_broken_copy_shows_another_history(
-    pair: AgencyPair,
+    shared: AgencyPair,
 ) -> None:
     """The leaves under it are missing there; the signature alone is the proof."""
-    size = len(messages(pair, 1))
-    forked = false_seal_of(pair.key, pair.topic.name, 1, size, b"x" * 32)
-    copy = copied(pair, whole, lambda _: [raw(*leaf(size - 1, sealed=forked))])
-    _, verdict = audited(pair, Copies(against=copy))
+    size = len(messages(shared, 1))
+    forked = false_seal_of(shared.key, shared.topic.name, 1, size, b"x" * 32)
+    copy = copied(shared, whole, lambda _: [raw(*leaf(size - 1, sealed=forked))])
+    _, verdict = audited(shared, Copies(against=copy))
     (finding,) = verdict.findings
     assert f"shows two histories of {size} leaves" in finding.why
 
@@ -242,31 +242,31 @@ def of_another_topic(pair: AgencyPair) -> str:
     ],
 )
 def test_what_is_no_copy_of_the_topic_is_neither_proved_nor_disproved(
-    pair: AgencyPair,
+    shared: AgencyPair,
     capfd: pytest.CaptureFixture[str],
     make: Callable[[AgencyPair], str],
     why: str,
 ) -> None:
-    copy = make(pair)
-    name = pair.topic.name
+    copy = make(shared)
+    name = shared.topic.name
     why = why.format(topic=name, other=name.replace("transfer", "seizure"))
-    status, document, err = replayed(pair, capfd, "--copy", copy)
+    status, document, err = replayed(shared, capfd, "--copy", copy)
     assert (status, document["holds"], document["findings"]) == (2, None, [])
     assert f"it is no copy of {name}: {why}" in err.splitlines()[-1]
     assert "cut off" not in err
-    status, document, err = replayed(pair, capfd, "--against", copy)
+    status, document, err = replayed(shared, capfd, "--against", copy)
     assert (status, document["holds"]) == (2, None)
     assert f"{copy} is no copy of {name}: {why}" in err.splitlines()[-1]
 
 
 def test_one_partition_with_messages_of_another_is_an_attack_and_disproves_the_copy(
-    pair: AgencyPair, capfd: pytest.CaptureFixture[str]
+    shared: AgencyPair, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    copy = copied(pair, whole, lambda _: messages(pair, 0))
-    status, document, _ = replayed(pair, capfd, "--copy", copy)
+    copy = copied(shared, whole, lambda _: messages(shared, 0))
+    status, document, _ = replayed(shared, capfd, "--copy", copy)
     assert (status, document["holds"]) == (1, False)
-    empty = copied(pair, nothing, nothing, stem="empty")
-    status, document, _ = replayed(pair, capfd, "--copy", empty)
+    empty = copied(shared, nothing, nothing, stem="empty")
+    status, document, _ = replayed(shared, capfd, "--copy", empty)
     assert (status, document["holds"]) == (1, False)
 
 

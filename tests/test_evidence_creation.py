@@ -23,6 +23,7 @@ from sinergi_schemas.kafka.admin import describe, open_admin
 from sinergi_schemas.seal.keys import SigningKey
 from test_events import transfer as transfer_document
 from test_replay_several_topics import related
+from verified_database import until_receipted
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -70,37 +71,33 @@ class EvidenceDesk:
         return (status, *self._capsys.readouterr())
 
 
-@pytest.fixture
-def desk(
-    tmp_path: Path,
-    kafka: str,
-    agency_slug: str,
-    databases: Callable[[], str],
-    capsys: pytest.CaptureFixture[str],
-) -> EvidenceDesk:
-    """With ten records of which one was corrected, and receipts of all events."""
-    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+@pytest.fixture(scope="module")
+def desk_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """One with ten records of which one was corrected, and receipts of all events."""
+    pair = pair_of_module()
     pair.publish(*(transfer(f"P/{number}") for number in range(10)))
     pair.publish(transfer("P/3", "CORRECTED", reason="SECURITY"))
     with pair.relaying(), pair.materialising():
         pair.until_rows("sinergi.transfer_history", 11)
-        pair.until(
-            lambda: pair.count("sinergi_consumer.receipt WHERE published_at IS NULL") == 0,
-            "receipts published",
-        )
-    return EvidenceDesk(pair, capsys)
+        until_receipted(pair)
+    return pair
 
 
 @pytest.fixture
-def wide_desk(
+def desk(
+    desk_pair: AgencyPair,
     tmp_path: Path,
-    kafka: str,
-    agency_slug: str,
-    databases: Callable[[], str],
+    databases: Callable[..., str],
     capsys: pytest.CaptureFixture[str],
 ) -> EvidenceDesk:
-    """With a transfer after a seizure, whose topic is agreed and was deleted."""
-    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+    """One with copies of both databases. All tests share its topics, and none changes them."""
+    return EvidenceDesk(desk_pair.copied(tmp_path, databases), capsys)
+
+
+@pytest.fixture(scope="module")
+def wide_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """One with a transfer after a seizure, whose topic is agreed and was deleted."""
+    pair = pair_of_module()
     document = deepcopy(pair.agreement)
     terms = document["events"]["transfer"] | {"purposes": ["INVESTIGATION"]}
     document["events"] |= {"transfer": terms, "seizure": terms}
@@ -116,7 +113,17 @@ def wide_desk(
     for gone in admin.delete_topics([name]).values():
         gone.result(PATIENCE_SECONDS)
     pair.until(lambda: name not in describe(admin, [name]), "topic deleted")
-    return EvidenceDesk(pair, capsys)
+    return pair
+
+
+@pytest.fixture
+def wide_desk(
+    wide_pair: AgencyPair,
+    tmp_path: Path,
+    databases: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> EvidenceDesk:
+    return EvidenceDesk(wide_pair.copied(tmp_path, databases), capsys)
 
 
 def test_evidence_of_a_record_verifies_with_the_agreement_alone(desk: EvidenceDesk) -> None:

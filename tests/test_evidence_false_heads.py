@@ -17,7 +17,7 @@ from sinergi_schemas.seal import heads
 from sinergi_schemas.seal.heads import SignedHeads, TreeHead
 from sinergi_schemas.seal.keys import SigningKey
 from test_audit import put
-from test_evidence_creation import EvidenceDesk, desk
+from test_evidence_creation import EvidenceDesk, desk, desk_pair
 
 if TYPE_CHECKING:
     import pytest
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agency_pair import AgencyPair
     from sinergi_consumers.audit.replay import ReplayCounts
 
-__all__ = ["desk"]  # fixture
+__all__ = ["desk", "desk_pair"]  # fixtures
 
 NEXT = "next.toml"
 FAR = 4_000_000_000  # seconds since 1970

@@ -21,7 +21,7 @@ from sinergi_schemas import errors
 from sinergi_schemas.avro_types.encoding import encode_long
 from sinergi_schemas.files.output_file import OutputFile
 from sinergi_schemas.kafka.unreadable import Unreadable
-from test_archive import ArchivedPair, archived, pair
+from test_archive import ArchivedPair, archived, archived_pair
 from test_archive_output import COMMANDS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.topics import TopicPartition
 
-__all__ = ["archived", "pair"]  # fixtures
+__all__ = ["archived", "archived_pair"]  # fixtures
 
 SMALL = FOLDER / "small.zip"
 MIB = 1024 * 1024

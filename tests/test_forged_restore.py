@@ -8,12 +8,13 @@ import pytest
 
 from archive_vectors import StampedMessage
 from forged_archives import forge, part_of
+from long_cases import long_after
 from sinergi.restoring.topic_restoring import TopicRestoring
 from sinergi_consumers.archives.archive_file import ArchiveFile
 from sinergi_consumers.archives.message_blocks import BlockWriter
 from sinergi_schemas import errors
 from sinergi_schemas.topics import TopicPartition
-from test_archive import ArchivedPair, archived, lost, pair
+from test_archive import ArchivedPair, lost, own_archived, pair
 from test_moved_topics import held
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from agency_pair import AgencyPair
 
-__all__ = ["archived", "pair"]  # fixtures
+__all__ = ["own_archived", "pair"]  # fixtures
 
 
 def messages_of(file: Path, tp: TopicPartition) -> list[Any]:
@@ -54,41 +55,41 @@ def count(pair: AgencyPair) -> int:
 
 
 def test_an_archive_in_which_a_leaf_was_changed_is_not_restored_unasked(
-    archived: ArchivedPair,
+    own_archived: ArchivedPair,
 ) -> None:
-    pair, tp = archived.pair, TopicPartition(archived.pair.topic.name, 0)
-    messages = messages_of(archived.file, tp)
+    pair, tp = own_archived.pair, TopicPartition(own_archived.pair.topic.name, 0)
+    messages = messages_of(own_archived.file, tp)
     messages[1], messages[2] = (
         StampedMessage(at.offset(), of.key(), of.value(), at.headers(), at.timestamp())
         for at, of in ((messages[1], messages[2]), (messages[2], messages[1]))
     )
-    forged = with_messages(archived, tp, messages)
+    forged = with_messages(own_archived, tp, messages)
     lost(pair)
-    status, out, err = restore(archived, forged)
+    status, out, err = restore(own_archived, forged)
     assert (status, out) == (2, "")
     assert "are not those under its checkpoint" in err
     assert "Take another archive, or restore it as it is by --broken" in err
     assert count(pair) == 0
-    status, _, err = restore(archived, forged, "--broken")
+    status, _, err = restore(own_archived, forged, "--broken")
     assert (status, "30 messages restored" in err) == (0, True)
 
 
-def test_an_archive_that_lacks_a_partition_is_not_restored(archived: ArchivedPair) -> None:
-    pair = archived.pair
+def test_an_archive_that_lacks_a_partition_is_not_restored(own_archived: ArchivedPair) -> None:
+    pair = own_archived.pair
     tp = TopicPartition(pair.topic.name, 1)
 
     def without(document: Any) -> None:
         document["partitions"].remove(part_of(document, tp))
 
-    forged = forge(archived.file, pair.folder / "forged.zip", without)
+    forged = forge(own_archived.file, pair.folder / "forged.zip", without)
     lost(pair)
-    status, _, err = restore(archived, forged)
+    status, _, err = restore(own_archived, forged)
     assert (status, f"{forged} has no {tp}" in err) == (2, True)
     assert count(pair) == 0
 
 
-def test_a_partition_that_the_topic_does_not_have_is_named(archived: ArchivedPair) -> None:
-    pair = archived.pair
+def test_a_partition_that_the_topic_does_not_have_is_named(own_archived: ArchivedPair) -> None:
+    pair = own_archived.pair
     name = pair.topic.name
     last = TopicPartition(name, 7)
 
@@ -98,36 +99,38 @@ def test_a_partition_that_the_topic_does_not_have_is_named(archived: ArchivedPai
         topic["partitions"] = 8
 
     blocks = BlockWriter(last)
-    for each in messages_of(archived.file, TopicPartition(name, 1)):
+    for each in messages_of(own_archived.file, TopicPartition(name, 1)):
         assert blocks.add(each) is None
     block = blocks.end()
     assert block is not None
-    forged = forge(archived.file, pair.folder / "forged.zip", renumbered, {last: [block]})
+    forged = forge(own_archived.file, pair.folder / "forged.zip", renumbered, {last: [block]})
     lost(pair)
-    status, _, err = restore(archived, forged, "--broken")
+    status, _, err = restore(own_archived, forged, "--broken")
     assert status == 2
     assert f"{name} has 2 partitions, the archive 8" in err
     assert count(pair) == 0
 
 
-@pytest.mark.parametrize("headers", [None, [("a\0b", b"x"), ("", None)]], ids=["none", "NUL"])
+@pytest.mark.parametrize(
+    "headers", long_after(1, [[("a\0b", b"x"), ("", None)], None]), ids=["NUL", "none"]
+)
 def test_a_restore_goes_on_after_messages_whose_headers_no_client_writes(
-    archived: ArchivedPair, headers: Any
+    own_archived: ArchivedPair, headers: Any
 ) -> None:
-    pair, tp = archived.pair, TopicPartition(archived.pair.topic.name, 0)
-    messages = messages_of(archived.file, tp)
+    pair, tp = own_archived.pair, TopicPartition(own_archived.pair.topic.name, 0)
+    messages = messages_of(own_archived.file, tp)
     foreign = StampedMessage(messages[-1].offset() + 1, b"key", b"value", headers)
-    forged = with_messages(archived, tp, [*messages, foreign])
+    forged = with_messages(own_archived, tp, [*messages, foreign])
     lost(pair)
     for expected in ("31 messages restored", "0 messages restored, 31 were there"):
-        status, _, err = restore(archived, forged)
+        status, _, err = restore(own_archived, forged)
         assert (status, expected in err) == (0, True), err
 
 
-def test_two_restores_at_once_are_detected(archived: ArchivedPair) -> None:
-    pair = archived.pair
+def test_two_restores_at_once_are_detected(own_archived: ArchivedPair) -> None:
+    pair = own_archived.pair
     lost(pair)
-    opened = ArchiveFile(archived.file)
+    opened = ArchiveFile(own_archived.file)
     first, second = (
         TopicRestoring(pair.connection, opened, pair.topic.name, lambda _: None) for _ in range(2)
     )
@@ -139,10 +142,10 @@ def test_two_restores_at_once_are_detected(archived: ArchivedPair) -> None:
 
 
 def test_verify_suspects_also_those_who_had_the_archive_that_it_reads(
-    archived: ArchivedPair,
+    own_archived: ArchivedPair,
 ) -> None:
-    tp = TopicPartition(archived.pair.topic.name, 1)
-    forged = with_messages(archived, tp, messages_of(archived.file, tp)[:3])
-    status, _, err = archived.run("verify", "--archive", str(forged))
+    tp = TopicPartition(own_archived.pair.topic.name, 1)
+    forged = with_messages(own_archived, tp, messages_of(own_archived.file, tp)[:3])
+    status, _, err = own_archived.run("verify", "--archive", str(forged))
     assert status == 1
     assert "possible for whoever has made the archive or had it in hand, the brokers' oper" in err

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from long_cases import long_after
 from sinergi.cli import terminal
 from sinergi.exit_status import ExitStatus
-from test_reconcile import Desk, desk
-from test_replay_several_topics import TYPES, Register, full, make_register
-from test_verify import empty, verified
+from test_reconcile import Desk, desk, desk_pair
+from test_replay_several_topics import TYPES, Register, filled_pair, full
+from test_verify import verified, verified_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
     from verified_database import VerifiedDatabase
 
-__all__ = ["desk", "empty", "full", "make_register", "verified"]  # fixtures
+__all__ = [  # fixtures
+    "desk",
+    "desk_pair",
+    "filled_pair",
+    "full",
+    "verified",
+    "verified_pair",
+]
 
 
 @pytest.fixture
@@ -48,8 +56,8 @@ def nothing_is_left(folder: Path) -> Iterator[None]:
     assert {each: each.read_bytes() for each in folder.iterdir() if each.is_file()} == before
 
 
-@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
-@pytest.mark.parametrize("is_forced", [False, True])
+@pytest.mark.parametrize("kind", long_after(2, ["csv", "ndjson", "parquet"]))
+@pytest.mark.parametrize("is_forced", long_after(1, [True, False]))
 def test_a_replay_that_is_interrupted_before_its_verdict_leaves_no_file(
     full: Register,
     tmp_path: Path,

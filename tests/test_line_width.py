@@ -11,7 +11,7 @@ import termios
 from typing import TYPE_CHECKING
 
 from sinergi.cli import root, terminal
-from test_replay_several_topics import Register, full, make_register
+from test_replay_several_topics import Register, filled_pair, full
 from test_terminal import LONG, captured, state
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-__all__ = ["full", "make_register"]  # fixtures
+__all__ = ["filled_pair", "full"]  # fixtures
 
 TEXT = "the agreement ended at 2026-03-17T06:05:00+07:00, ask the parties for another " * 3
 COMMAND = "`kafka-acls --add --allow-principal 'User:lapas.producer' --operation Read`"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from sinergi_consumers.audit.near_keys import keep_nearest
 from sinergi_schemas.topics import partition_for
-from test_archive import archived, pair
+from test_archive import archived, archived_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from test_archive import ArchivedPair
 
-__all__ = ["archived", "pair"]  # fixtures
+__all__ = ["archived", "archived_pair"]  # fixtures
 
 
 def nearest(wanted: str, *batches: Iterable[bytes]) -> list[str]:

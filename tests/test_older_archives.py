@@ -10,25 +10,37 @@ import pytest
 from agency_pair import transfer
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.reconciliation import signed_counts
-from test_archive import ArchivedPair, archived, pair
+from test_archive import ArchivedPair, archive
+from verified_database import until_receipted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["archived", "pair"]  # fixtures
+    from agency_pair import AgencyPair
+
+
+@pytest.fixture(scope="module")
+def outgrown_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """An archive of 30 leaves, and a database that has 36 by now."""
+    pair = archive(pair_of_module())
+    pair.publish(*(transfer(f"Q/{number}") for number in range(5)))
+    pair.publish(transfer("P/3", "CORRECTED", movement_id="m2"))
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", 36)
+        until_receipted(pair)
+    return pair
 
 
 @pytest.fixture
-def outgrown(archived: ArchivedPair) -> ArchivedPair:
-    """An archive of 30 leaves, and a database that has 36 by now."""
-    pair = archived.pair
-    with pair.relaying(), pair.materialising():
-        pair.publish(*(transfer(f"Q/{number}") for number in range(5)))
-        pair.publish(transfer("P/3", "CORRECTED", movement_id="m2"))
-        pair.until_rows("sinergi.transfer_history", 36)
-        unpublished = "sinergi_consumer.receipt WHERE published_at IS NULL"
-        pair.until(lambda: pair.count(unpublished) == 0, "receipts published")
-    return archived
+def outgrown(
+    outgrown_pair: AgencyPair,
+    tmp_path: Path,
+    databases: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> ArchivedPair:
+    """One with copies of databases and archive. All tests share its topics; none changes them."""
+    return ArchivedPair(outgrown_pair.copied(tmp_path, databases), capsys)
 
 
 def audited(outgrown: ArchivedPair, *words: str) -> tuple[int, dict[str, Any], str]:

@@ -51,9 +51,25 @@ def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], s
     return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
 
 
-@pytest.fixture
-def delivered(pair: AgencyPair) -> AgencyPair:
+@pytest.fixture(scope="module")
+def delivered_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
     """One whose reader has ten events, and has signed for all of them."""
+    found = pair_of_module(partitions=1)
+    found.publish_and_materialise(10)
+    return found
+
+
+@pytest.fixture
+def delivered(
+    delivered_pair: AgencyPair, tmp_path: Path, databases: Callable[..., str]
+) -> AgencyPair:
+    """The same with copies of both databases. All tests share its topics, and none changes them."""
+    return delivered_pair.copied(tmp_path, databases)
+
+
+@pytest.fixture
+def own(pair: AgencyPair) -> AgencyPair:
+    """As `delivered`, with topics of its own."""
     pair.publish_and_materialise(10)
     return pair
 
@@ -181,64 +197,64 @@ def sent(pair: AgencyPair) -> int:
 
 
 def test_an_event_that_was_pruned_is_published_once_however_often_it_is_given(
-    delivered: AgencyPair,
+    own: AgencyPair,
 ) -> None:
     event = transfer("P/again", reason="HEALTH")
-    first = again(delivered, event)
-    with delivered.relaying():
-        delivered.until(lambda: sent(delivered) == 11, "sent")
-    apply(delivered.producer_url, 11)
-    second = again(delivered, event)
+    first = again(own, event)
+    with own.relaying():
+        own.until(lambda: sent(own) == 11, "sent")
+    apply(own.producer_url, 11)
+    second = again(own, event)
     assert (first.is_new, second.is_new) == (True, False)
     assert second.event == first.event
     with pytest.raises(errors.EventsRefused, match="other contents"):
-        again(delivered, event.model_copy(update={"reason": "OTHER"}))
+        again(own, event.model_copy(update={"reason": "OTHER"}))
     with pytest.raises(errors.EventsRefused, match="another record"):
-        again(delivered, event.model_copy(update={"record_id": "P/other"}))
-    assert rows(delivered, "record_id IN ('P/again', 'P/other')") == 1
+        again(own, event.model_copy(update={"record_id": "P/other"}))
+    assert rows(own, "record_id IN ('P/again', 'P/other')") == 1
 
 
-def test_a_record_goes_on_after_its_rows_are_pruned(delivered: AgencyPair) -> None:
-    apply(delivered.producer_url, 10)
-    delivered.publish(transfer("P/3", "CORRECTED"))
-    with delivered.relaying(), delivered.materialising():
-        delivered.until_rows("sinergi.transfer_history", 11)
-    found = delivered.ask("SELECT revision FROM sinergi.transfer WHERE record_id = 'P/3'")
+def test_a_record_goes_on_after_its_rows_are_pruned(own: AgencyPair) -> None:
+    apply(own.producer_url, 10)
+    own.publish(transfer("P/3", "CORRECTED"))
+    with own.relaying(), own.materialising():
+        own.until_rows("sinergi.transfer_history", 11)
+    found = own.ask("SELECT revision FROM sinergi.transfer WHERE record_id = 'P/3'")
     assert found == [(2,)]
 
 
-def test_a_relay_beside_a_pruning_neither_resends_nor_complains(delivered: AgencyPair) -> None:
-    with capture_logs() as logs, delivered.relaying():
-        assert apply(delivered.producer_url, 10) == 10
-        delivered.publish(*(transfer(f"Q/{number}") for number in range(5)))
-        delivered.until(lambda: sent(delivered) == 15, "sent")
-    with capture_logs() as later, delivered.relaying(), delivered.materialising():
-        delivered.until_rows("sinergi.transfer_history", 15)
+def test_a_relay_beside_a_pruning_neither_resends_nor_complains(own: AgencyPair) -> None:
+    with capture_logs() as logs, own.relaying():
+        assert apply(own.producer_url, 10) == 10
+        own.publish(*(transfer(f"Q/{number}") for number in range(5)))
+        own.until(lambda: sent(own) == 15, "sent")
+    with capture_logs() as later, own.relaying(), own.materialising():
+        own.until_rows("sinergi.transfer_history", 15)
     warnings = [each for each in [*logs, *later] if each["log_level"] in ("warning", "error")]
     assert warnings == []
-    is_whole(delivered)
+    is_whole(own)
 
 
 @pytest.mark.long
 def test_a_topic_that_was_lost_is_sent_again_from_the_first_row_that_is_not_pruned(
-    delivered: AgencyPair,
+    own: AgencyPair,
 ) -> None:
-    apply(delivered.producer_url, 10)
-    delivered.publish(*(transfer(f"Q/{number}") for number in range(5)))
-    with delivered.relaying(), delivered.materialising():
-        delivered.until_rows("sinergi.transfer_history", 15)
-    remake(delivered)
-    with capture_logs() as logs, delivered.relaying(), delivered.materialising():
-        delivered.publish(transfer("R/1"))
-        delivered.until_rows("sinergi.transfer_history", 16)
+    apply(own.producer_url, 10)
+    own.publish(*(transfer(f"Q/{number}") for number in range(5)))
+    with own.relaying(), own.materialising():
+        own.until_rows("sinergi.transfer_history", 15)
+    remake(own)
+    with capture_logs() as logs, own.relaying(), own.materialising():
+        own.publish(transfer("R/1"))
+        own.until_rows("sinergi.transfer_history", 16)
     lost = [each for each in logs if each["event"].startswith("topic has lost leaves that are")]
     assert [each["pruned"] for each in lost] == [10]
     # The next term finds the topic as it left it, and sends nothing a second time.
-    with capture_logs() as logs, delivered.relaying(), delivered.materialising():
-        delivered.publish(transfer("R/2"))
-        delivered.until_rows("sinergi.transfer_history", 17)
+    with capture_logs() as logs, own.relaying(), own.materialising():
+        own.publish(transfer("R/2"))
+        own.until_rows("sinergi.transfer_history", 17)
     assert not [each for each in logs if "sending again" in each["event"]]
-    assert delivered.count("sinergi_consumer.halt") == 0
+    assert own.count("sinergi_consumer.halt") == 0
 
 
 def remake(pair: AgencyPair) -> None:
@@ -261,59 +277,59 @@ def remake(pair: AgencyPair) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_backup_of_before_or_after_a_pruning_is_recovered(
-    delivered: AgencyPair,
+    own: AgencyPair,
     backup: Callable[[str], str],  # noqa: F811 - the fixture
     when: str,
 ) -> None:
     event = transfer("P/known")
-    again(delivered, event)
-    with delivered.relaying(), delivered.materialising():
-        delivered.until_rows("sinergi.transfer_history", 11)
+    again(own, event)
+    with own.relaying(), own.materialising():
+        own.until_rows("sinergi.transfer_history", 11)
     if when == "before":
-        copy = backup(delivered.producer_url)
-        apply(delivered.producer_url, 11)
+        copy = backup(own.producer_url)
+        apply(own.producer_url, 11)
     else:
-        apply(delivered.producer_url, 11)
-        copy = backup(delivered.producer_url)
-    delivered.publish(*(transfer(f"Q/{number}") for number in range(4)))
-    delivered.publish(transfer("P/2", "CORRECTED"))
-    with delivered.relaying(), delivered.materialising():
-        delivered.until_rows("sinergi.transfer_history", 16)
-    restore(delivered, copy)
-    again(delivered, event)  # it is there already
-    delivered.publish(transfer("P/2", "CORRECTED"))  # the lost one had this revision
-    plan = Recovery(delivered.relay_setup).apply()
+        apply(own.producer_url, 11)
+        copy = backup(own.producer_url)
+    own.publish(*(transfer(f"Q/{number}") for number in range(4)))
+    own.publish(transfer("P/2", "CORRECTED"))
+    with own.relaying(), own.materialising():
+        own.until_rows("sinergi.transfer_history", 16)
+    restore(own, copy)
+    again(own, event)  # it is there already
+    own.publish(transfer("P/2", "CORRECTED"))  # the lost one had this revision
+    plan = Recovery(own.relay_setup).apply()
     assert len(plan.settlement.forgotten) == 5
     assert [each.revision for each in plan.settlement.renumbered] == [3]
-    assert not Recovery(delivered.relay_setup).plan().is_needed
-    with delivered.relaying(), delivered.materialising():
-        delivered.until_rows("sinergi.transfer_history", 17)
-    is_whole(delivered)
-    apply(delivered.producer_url, 17)
-    assert rows(delivered, "leaf_hash IS NULL") == 0
+    assert not Recovery(own.relay_setup).plan().is_needed
+    with own.relaying(), own.materialising():
+        own.until_rows("sinergi.transfer_history", 17)
+    is_whole(own)
+    apply(own.producer_url, 17)
+    assert rows(own, "leaf_hash IS NULL") == 0
 
 
 @pytest.mark.long
 def test_a_backup_is_recovered_from_a_topic_that_has_lost_pruned_leaves(
-    delivered: AgencyPair,
+    own: AgencyPair,
     backup: Callable[[str], str],  # noqa: F811 - the fixture
 ) -> None:
-    apply(delivered.producer_url, 10)
-    remake(delivered)
-    delivered.publish(transfer("Q/kept"))
-    with delivered.relaying():
-        delivered.until(lambda: sent(delivered) == 11, "sent")
-    copy = backup(delivered.producer_url)
+    apply(own.producer_url, 10)
+    remake(own)
+    own.publish(transfer("Q/kept"))
+    with own.relaying():
+        own.until(lambda: sent(own) == 11, "sent")
+    copy = backup(own.producer_url)
     for number in range(3):
-        delivered.publish(transfer(f"Q/{number}"))
-        with delivered.relaying():
-            delivered.until(lambda: sent(delivered) == 12 + number, "sent")  # noqa: B023 - at once
-    restore(delivered, copy)
-    plan = Recovery(delivered.relay_setup).apply()
+        own.publish(transfer(f"Q/{number}"))
+        with own.relaying():
+            own.until(lambda: sent(own) == 12 + number, "sent")  # noqa: B023 - at once
+    restore(own, copy)
+    plan = Recovery(own.relay_setup).apply()
     assert [each.record_id for each in plan.settlement.forgotten] == ["Q/0", "Q/1", "Q/2"]
-    with delivered.relaying(), delivered.materialising():
-        delivered.until_rows("sinergi.transfer_history", 14)
-    is_whole(delivered)
+    with own.relaying(), own.materialising():
+        own.until_rows("sinergi.transfer_history", 14)
+    is_whole(own)
 
 
 def test_a_discarded_row_sets_its_record_back_to_a_pruned_revision(delivered: AgencyPair) -> None:

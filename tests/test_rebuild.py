@@ -12,7 +12,7 @@ from sinergi import migrate
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.rebuild import Rebuild
 from sinergi_consumers.testing.sinks import FEW_ESCORTS
-from verified_database import COUNT, NIK, VerifiedDatabase, copied, place_of
+from verified_database import COUNT, NIK, VerifiedDatabase, copied, fill, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,9 +47,28 @@ def empty(
     return VerifiedDatabase(pair, capsys)
 
 
+@pytest.fixture(scope="module")
+def filled_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """A publisher and a reader that has materialised transfers, of which one was corrected."""
+    pair = pair_of_module()
+    fill(pair)
+    return pair
+
+
 @pytest.fixture
-def database(empty: VerifiedDatabase) -> VerifiedDatabase:
-    """One that has materialised transfers, of which one was corrected."""
+def database(
+    filled_pair: AgencyPair,
+    tmp_path: Path,
+    databases: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> VerifiedDatabase:
+    """A copy of that reader's database. All tests share its topics, and none changes them."""
+    return VerifiedDatabase(filled_pair.copied(tmp_path, databases), capsys)
+
+
+@pytest.fixture
+def separate(empty: VerifiedDatabase) -> VerifiedDatabase:
+    """As `database`, with topics of its separate."""
     empty.fill()
     return empty
 
@@ -127,79 +146,79 @@ def test_a_history_is_rebuilt_with_its_tables_of_lists(database: VerifiedDatabas
     assert [database.rows(table) for table in history] == whole
 
 
-def test_a_materialiser_and_a_rebuild_take_turns(database: VerifiedDatabase) -> None:
-    pair = database.pair
-    with database.working():
+def test_a_materialiser_and_a_rebuild_take_turns(separate: VerifiedDatabase) -> None:
+    pair = separate.pair
+    with separate.working():
         for number in range(3):
-            database.execute("UPDATE sinergi.transfer SET movement_id = 'x'")
+            separate.execute("UPDATE sinergi.transfer SET movement_id = 'x'")
             pair.publish(*(transfer(f"R/{number}/{each}") for each in range(50)))
-            status, out, err = database.run("rebuild", "transfer", "--apply")
+            status, out, err = separate.run("rebuild", "transfer", "--apply")
             assert status == 0, (out, err)
         pair.until_rows("sinergi.transfer", COUNT - 1 + 150)
-        database.until_receipted()
+        separate.until_receipted()
     assert pair.count("sinergi.transfer WHERE movement_id = 'x'") == 0
     assert pair.count("sinergi_consumer.halt") == 0
-    assert database.run("verify")[0] == 0
+    assert separate.run("verify")[0] == 0
 
 
 def test_leaves_that_arrive_before_the_lock_are_merged_too(
-    database: VerifiedDatabase, monkeypatch: pytest.MonkeyPatch
+    separate: VerifiedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = database.pair
-    database.execute("DELETE FROM sinergi.transfer WHERE record_id = 'P/5'")
+    pair = separate.pair
+    separate.execute("DELETE FROM sinergi.transfer WHERE record_id = 'P/5'")
 
     def arrives(*_: object) -> None:
         monkeypatch.undo()
-        with database.working():
+        with separate.working():
             pair.publish(transfer("P/3", "CORRECTED"), transfer("Q/1"))
             pair.until_rows("sinergi.transfer_history", COUNT + 2)
-            database.until_receipted()
+            separate.until_receipted()
 
     monkeypatch.setattr("sinergi_consumers.audit.rebuild.Rebuild._check_topics", arrives)
-    status, found = database.document("rebuild", "transfer", "--apply")
+    status, found = separate.document("rebuild", "transfer", "--apply")
     assert status == 0
     assert (found["differing_rows"], found["applied"]["inserted"]) == (1, 1)
-    assert database.run("verify")[0] == 0
+    assert separate.run("verify")[0] == 0
 
 
-def test_events_of_quarantine_that_can_be_rows_now_become_rows(database: VerifiedDatabase) -> None:
-    pair = database.pair
-    database.execute(
+def test_events_of_quarantine_that_can_be_rows_now_become_rows(separate: VerifiedDatabase) -> None:
+    pair = separate.pair
+    separate.execute(
         "ALTER TABLE sinergi.transfer ADD CONSTRAINT short CHECK (movement_id <> 'refused')"
     )
     pair.publish(transfer("S/1", movement_id="refused"), transfer("S/2"))
-    with database.working():
+    with separate.working():
         pair.until_rows("sinergi.transfer_history", COUNT + 2)
-        database.until_receipted()
+        separate.until_receipted()
     quarantined = "SELECT projection, state FROM sinergi_consumer.quarantine"
-    assert database.run("rebuild", "transfer", "--apply")[0] == 0
+    assert separate.run("rebuild", "transfer", "--apply")[0] == 0
     assert pair.ask(quarantined) == [("transfer", "open")]
-    database.execute("ALTER TABLE sinergi.transfer DROP CONSTRAINT short")
-    assert database.run("rebuild", "transfer")[0] == 1
-    status, found = database.document("rebuild", "transfer", "--apply", "--why", "mended")
+    separate.execute("ALTER TABLE sinergi.transfer DROP CONSTRAINT short")
+    assert separate.run("rebuild", "transfer")[0] == 1
+    status, found = separate.document("rebuild", "transfer", "--apply", "--why", "mended")
     assert (status, found["retried"]) == (0, 1)
     assert pair.ask(quarantined) == [("transfer", "retried")]
     decided = "SELECT projection, action, outcome, why FROM sinergi_consumer.decision"
     assert pair.ask(decided) == [("transfer", "retry", "retried", "mended")]
-    assert database.run("verify")[0] == 0
+    assert separate.run("verify")[0] == 0
 
 
 def test_an_event_whose_row_of_quarantine_was_deleted_comes_back_there(
-    database: VerifiedDatabase,
+    separate: VerifiedDatabase,
 ) -> None:
-    pair = database.pair
-    database.execute("ALTER TABLE sinergi.transfer ADD CHECK (movement_id <> 'refused')")
+    pair = separate.pair
+    separate.execute("ALTER TABLE sinergi.transfer ADD CHECK (movement_id <> 'refused')")
     pair.publish(transfer("S/1", movement_id="refused"))
-    with database.working():
+    with separate.working():
         pair.until_rows("sinergi.transfer_history", COUNT + 1)
-        database.until_receipted()
-    database.execute("DELETE FROM sinergi_consumer.quarantine")
-    status, _, err = database.run("rebuild", "transfer")
+        separate.until_receipted()
+    separate.execute("DELETE FROM sinergi_consumer.quarantine")
+    status, _, err = separate.run("rebuild", "transfer")
     assert (status, "missing in quarantine: 1 event that can be no row" in err) == (1, True)
-    assert database.run("rebuild", "transfer", "--apply")[0] == 0
+    assert separate.run("rebuild", "transfer", "--apply")[0] == 0
     kept = "SELECT reason, state FROM sinergi_consumer.quarantine"
     assert pair.ask(kept) == [("rows-refused", "open")]
-    assert database.run("verify")[0] == 0
+    assert separate.run("verify")[0] == 0
 
 
 def test_an_integrators_table_is_rebuilt_record_by_record(
@@ -318,12 +337,12 @@ def test_a_place_names_a_leaf_that_replay_shows(database: VerifiedDatabase) -> N
 
 
 @pytest.fixture
-def archived(database: VerifiedDatabase) -> tuple[VerifiedDatabase, str]:
+def archived(separate: VerifiedDatabase) -> tuple[VerifiedDatabase, str]:
     """A database that has materialised transfers, and an archive of them."""
-    file = str(database.pair.folder / "archive.zip")
-    status, _, err = database.run("archive", "create", database.pair.topic.name, "-o", file)
+    file = str(separate.pair.folder / "archive.zip")
+    status, _, err = separate.run("archive", "create", separate.pair.topic.name, "-o", file)
     assert status == 0, err
-    return database, file
+    return separate, file
 
 
 def test_tables_are_put_right_from_an_archive_without_the_brokers(

@@ -53,19 +53,6 @@ class ReceivedBus:
     def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
         self.pair = pair
         self.capsys = capsys
-        with pair.materialising(), running(build_relay(pair.relay_setup).run):
-            for number, event in enumerate(
-                (transfer("P/1"), transfer("P/2"), transfer("P/1", "CORRECTED"), transfer("P/3"))
-            ):
-                pair.publish(event)
-                pair.until(lambda: self.seen() > number, "the owner has seen its receipt")  # noqa: B023
-        with pair.relaying():
-            pair.publish(transfer("P/1", "RETRACTED"))
-            sent = "SELECT sum(sent_size)::int FROM sinergi_producer.tree"
-            pair.until(lambda: pair.ask(sent, pair.producer) == [(5,)], "sent")
-
-    def seen(self) -> int:
-        return int(self.pair.ask(f"SELECT count(*) FROM {SEEN}", self.pair.producer)[0][0])
 
     def settings(self, **changes: Any) -> Path:
         """Of somebody who has no database."""
@@ -87,17 +74,36 @@ class ReceivedBus:
         return list(json.loads(out)["revisions"])
 
 
+@pytest.fixture(scope="module")
+def filled(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """What `ReceivedBus` is about."""
+    pair = pair_of_module(partitions=1, timeouts=QUICK)
+
+    def seen() -> int:
+        return int(pair.ask(f"SELECT count(*) FROM {SEEN}", pair.producer)[0][0])
+
+    with pair.materialising(), running(build_relay(pair.relay_setup).run):
+        for number, event in enumerate(
+            (transfer("P/1"), transfer("P/2"), transfer("P/1", "CORRECTED"), transfer("P/3"))
+        ):
+            pair.publish(event)
+            pair.until(lambda: seen() > number, "the owner has seen its receipt")  # noqa: B023
+    with pair.relaying():
+        pair.publish(transfer("P/1", "RETRACTED"))
+        sent = "SELECT sum(sent_size)::int FROM sinergi_producer.tree"
+        pair.until(lambda: pair.ask(sent, pair.producer) == [(5,)], "sent")
+    return pair
+
+
 @pytest.fixture
 def bus(
+    filled: AgencyPair,
     tmp_path: Path,
-    kafka: str,
-    agency_slug: str,
-    databases: Callable[[], str],
+    databases: Callable[..., str],
     capsys: pytest.CaptureFixture[str],
 ) -> ReceivedBus:
-    urls = databases(), databases()
-    pair = AgencyPair(tmp_path, kafka, agency_slug, *urls, partitions=1, timeouts=QUICK)
-    return ReceivedBus(pair, capsys)
+    """One with copies of both databases. All tests share its topics, and none changes them."""
+    return ReceivedBus(filled.copied(tmp_path, databases), capsys)
 
 
 def test_the_owner_the_reader_and_an_auditor_are_told_what_each_can_know(bus: ReceivedBus) -> None:

@@ -73,14 +73,34 @@ class Desk:
                 connection.execute(sa.text(each))
 
 
+@pytest.fixture(scope="module")
+def desk_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """A publisher and a reader that has all its events."""
+    pair = pair_of_module()
+    pair.publish_and_materialise(COUNT)
+    return pair
+
+
 @pytest.fixture
 def desk(
+    desk_pair: AgencyPair,
+    tmp_path: Path,
+    databases: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> Desk:
+    """One with copies of both databases. All tests share the topics, and none changes them."""
+    return Desk(desk_pair.copied(tmp_path, databases), capsys)
+
+
+@pytest.fixture
+def own_desk(
     tmp_path: Path,
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
     capsys: pytest.CaptureFixture[str],
 ) -> Desk:
+    """As `desk`, with topics of its own."""
     pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
     pair.publish_and_materialise(COUNT)
     return Desk(pair, capsys)
@@ -172,16 +192,16 @@ def test_a_row_that_only_the_database_has_below_its_position_is_found(desk: Desk
     assert found[0][1] == found[1][1]
 
 
-def test_events_that_have_not_arrived_are_on_their_way_and_no_difference(desk: Desk) -> None:
-    desk.pair.publish(transfer("P/waiting"))
-    status, found = desk.document()
+def test_events_that_have_not_arrived_are_on_their_way_and_no_difference(own_desk: Desk) -> None:
+    own_desk.pair.publish(transfer("P/waiting"))
+    status, found = own_desk.document()
     assert (status, totals(found, "outbox", "on_their_way")) == (0, 1)
-    with desk.pair.relaying():
-        until(lambda: sent(desk.pair), "all is sent")
-    status, found = desk.document()
+    with own_desk.pair.relaying():
+        until(lambda: sent(own_desk.pair), "all is sent")
+    status, found = own_desk.document()
     assert (status, totals(found, "outbox", "on_their_way")) == (0, 0)
-    assert totals(found, desk.reader, "on_their_way") == 1
-    status, _, err = desk.reconcile()
+    assert totals(found, own_desk.reader, "on_their_way") == 1
+    status, _, err = own_desk.reconcile()
     assert "1 on their way" in err
 
 
@@ -217,12 +237,12 @@ def test_a_leaf_that_was_sent_and_is_not_in_the_topic_is_named(desk: Desk) -> No
     assert desk.differences("outbox") == [expected]
 
 
-def test_leaves_that_a_topic_does_not_prove_accuse_no_side(desk: Desk) -> None:
-    pair = desk.pair
-    VerifiedDatabase(pair, desk.capsys).replace_topic(
+def test_leaves_that_a_topic_does_not_prove_accuse_no_side(own_desk: Desk) -> None:
+    pair = own_desk.pair
+    VerifiedDatabase(pair, own_desk.capsys).replace_topic(
         pair.topic.name, 2, lambda number, all_: [] if number == 1 else all_
     )
-    status, out, err = desk.reconcile()
+    status, out, err = own_desk.reconcile()
     assert status == 1
     assert "not in the topic" in out
     rest = r"/1 proves 0 of \d+ leaves: of the others, `not in the topic` accuses no side$"
@@ -294,18 +314,18 @@ def test_all_differences_go_to_a_file_and_the_first_to_the_table(
 
 
 def test_agencies_compare_signed_counts_without_opening_their_databases(
-    desk: Desk, tmp_path: Path
+    own_desk: Desk, tmp_path: Path
 ) -> None:
     file = tmp_path / "counts.note"
-    desk.pair.publish(transfer("P/later"))
-    assert desk.write_counts(file) == 0
-    with desk.pair.relaying():
-        until(lambda: sent(desk.pair), "all is sent")
-    status, out, err = desk.compare_counts(file, options=["--json"])
+    own_desk.pair.publish(transfer("P/later"))
+    assert own_desk.write_counts(file) == 0
+    with own_desk.pair.relaying():
+        until(lambda: sent(own_desk.pair), "all is sent")
+    status, out, err = own_desk.compare_counts(file, options=["--json"])
     found = json.loads(out)
     assert (status, found["equal"]) == (0, True), err
-    assert totals(found, desk.reader, "events") == COUNT
-    assert totals(found, desk.reader, "on_their_way") == 1
+    assert totals(found, own_desk.reader, "events") == COUNT
+    assert totals(found, own_desk.reader, "on_their_way") == 1
 
 
 def test_each_of_three_sides_has_a_row_of_its_own_in_100_columns(

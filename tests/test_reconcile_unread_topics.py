@@ -17,7 +17,7 @@ from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.events import parse
 from sinergi_schemas.kafka.admin import open_admin
 from test_events import seizure
-from test_reconcile import COUNT, Desk, desk
+from test_reconcile import COUNT, Desk, own_desk
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.reading.partition import VerifiedBatch
 
-__all__ = ["desk"]  # fixture
+__all__ = ["own_desk"]  # fixture
 
 
 @pytest.fixture
-def wide(desk: Desk) -> Desk:
+def wide(own_desk: Desk) -> Desk:
     """Of two topics: transfers in two partitions, and one seizure."""
-    pair = desk.pair
+    pair = own_desk.pair
     document = deepcopy(pair.agreement)
     terms = document["events"]["transfer"] | {"purposes": ["INVESTIGATION"]}
     document["events"] |= {"transfer": terms, "seizure": terms}
@@ -47,7 +47,7 @@ def wide(desk: Desk) -> Desk:
     sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
     with pair.relaying():
         until(lambda: pair.ask(sent, pair.producer) == [(COUNT + 1,)], "all is sent")
-    return desk
+    return own_desk
 
 
 def test_a_topic_that_changes_while_it_is_read_makes_no_difference(

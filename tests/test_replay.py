@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -36,28 +37,33 @@ if TYPE_CHECKING:
 COUNT = 40
 
 
+def fill(pair: AgencyPair) -> AgencyPair:
+    """Publish some transfers and a correction."""
+    pair.publish(*(transfer(f"P/{number}") for number in range(COUNT - 1)))
+    pair.publish(transfer("P/3", "CORRECTED"))
+    sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
+    with pair.relaying():
+        pair.until(lambda: pair.ask(sent, pair.producer) == [(COUNT,)], "all sent")
+    return pair
+
+
+@pytest.fixture(scope="module")
+def pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """A topic of one partition with transfers. All tests share it, and none changes it."""
+    return fill(pair_of_module(partitions=1))
+
+
 @pytest.fixture
-def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
-    """A topic of one partition with some transfers and a correction."""
-    made = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    made.publish(*(transfer(f"P/{number}") for number in range(COUNT - 1)))
-    made.publish(transfer("P/3", "CORRECTED"))
-    with made.relaying():
-        made.until(
-            lambda: (
-                made.ask("SELECT sum(sent_size) FROM sinergi_producer.tree", made.producer)
-                == [(COUNT,)]
-            ),
-            "all sent",
-        )
-    return made
+def own(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
+    """As `pair`, for a test that changes it."""
+    return fill(AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1))
 
 
 def copied(
     pair: AgencyPair, change: Callable[[list[Message]], list[Message | MessageWithOtherValue]]
 ) -> str:
     """A copy of the topic in another one, after a change."""
-    name = f"copy.{pair.topic.name}"
+    name = f"copy-{secrets.token_hex(4)}.{pair.topic.name}"
     admin = open_admin(pair.connection)
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(PATIENCE_SECONDS)
     with open_scan(pair.connection, TopicPartition(pair.topic.name, 0)) as scan:
@@ -201,11 +207,11 @@ def test_messages_sent_twice_are_shown_once(pair: AgencyPair) -> None:
     assert len(replayed(pair, ReplayFilter(), copy)) == COUNT
 
 
-def test_a_message_of_a_stranger_is_skipped_and_counted(pair: AgencyPair) -> None:
-    producer = Producer({"bootstrap.servers": pair.kafka})
-    producer.produce(pair.topic.name, b"anything", b"key", 0)
+def test_a_message_of_a_stranger_is_skipped_and_counted(own: AgencyPair) -> None:
+    producer = Producer({"bootstrap.servers": own.kafka})
+    producer.produce(own.topic.name, b"anything", b"key", 0)
     assert producer.flush(PATIENCE_SECONDS) == 0
-    run = Replay(pair.bus, pair.topic)
+    run = Replay(own.bus, own.topic)
     assert sum(frame.height for frame in run.events(ReplayFilter())) == COUNT
     (tally,) = run.partition_counts
     assert [(each.count, each.first) for each in tally.skipped.causes] == [(1, COUNT)]
@@ -220,7 +226,7 @@ def test_every_output_holds_every_event(
     config.parent.mkdir()
     settings = {
         "agency": pair.reader,
-        "agreements": str(tmp_path),
+        "agreements": str(pair.folder),
         "kafka": {"bootstrap": pair.kafka},
     }
     config.write_text(tomli_w.dumps(settings), encoding="utf-8")
@@ -246,27 +252,27 @@ def test_every_output_holds_every_event(
 
 
 def test_an_agreement_of_another_bus_is_named_before_anybody_alters_a_topic(
-    pair: AgencyPair,
+    own: AgencyPair,
 ) -> None:
     """Partitions that were added for a wrong agreement can never be removed."""
-    terms = pair.agreement["events"]["transfer"] | {"partitions": 7}
-    file = pair.folder / "pks.toml"
-    pair.agree(pair.agreement | {"events": {"transfer": terms}}, file.name)
+    terms = own.agreement["events"]["transfer"] | {"partitions": 7}
+    file = own.folder / "pks.toml"
+    own.agree(own.agreement | {"events": {"transfer": terms}}, file.name)
     with pytest.raises(errors.PartitionsDiffer) as raised:
-        Replay(replace(pair.bus, agreements=Agreements.load(pair.folder)), pair.topic).partitions()
+        Replay(replace(own.bus, agreements=Agreements.load(own.folder)), own.topic).partitions()
     said = str(raised.value)
     assert "Either this file is not the agreement of this bus" in said
     assert said.index(str(file)) < said.index("kafka-topics --alter")
 
 
-def test_a_topic_that_is_gone_is_not_made_anew_for_an_auditor(pair: AgencyPair) -> None:
-    admin = open_admin(pair.connection)
-    admin.delete_topics([pair.topic.name])[pair.topic.name].result(PATIENCE_SECONDS)
-    until(lambda: not describe(admin, [pair.topic.name]), "it is gone")
+def test_a_topic_that_is_gone_is_not_made_anew_for_an_auditor(own: AgencyPair) -> None:
+    admin = open_admin(own.connection)
+    admin.delete_topics([own.topic.name])[own.topic.name].result(PATIENCE_SECONDS)
+    until(lambda: not describe(admin, [own.topic.name]), "it is gone")
     with pytest.raises(errors.TopicMissing) as raised:
-        Replay(pair.bus, pair.topic).partitions()
+        Replay(own.bus, own.topic).partitions()
     assert str(raised.value) == (
-        f"{pair.topic.name} is not on these brokers (none of them has it). Ask its owner and the "
+        f"{own.topic.name} is not on these brokers (none of them has it). Ask its owner and the "
         "brokers' operator; a copy of it is read by "
-        f"`sinergi replay {pair.topic.name} --copy NAME`."
+        f"`sinergi replay {own.topic.name} --copy NAME`."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from agency_pair import send
+from live_database import LiveReader
+from long_cases import long_after
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.receipt_cuts import NearReceipts
 from sinergi_consumers.audit.replay_database import ReplayDatabase
@@ -22,16 +25,16 @@ from sinergi_consumers.testing.sinks import transfer
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.kafka.admin import open_admin
 from sinergi_schemas.plain_text import counted
-from test_replay_into import ask, do, empty, live
+from test_replay_into import ask, do, empty, installed, live
 from waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from live_database import LiveReader
+    from agency_pair import AgencyPair
 
-__all__ = ["empty", "live"]  # fixtures
+__all__ = ["empty", "installed", "live"]  # fixtures
 
 REFUSING = "ALTER TABLE sinergi.transfer_history ADD CONSTRAINT no_{0} CHECK (movement_id <> '{0}')"
 NOTHING = "SELECT to_regclass('sinergi.transfer')"
@@ -95,16 +98,31 @@ class Past:
         return found
 
 
-@pytest.fixture
-def past(live: LiveReader) -> Past:
+@pytest.fixture(scope="module")
+def past_of_module(
+    pair_of_module: Callable[..., AgencyPair],
+    installed: None,  # noqa: ARG001 - projections of the reader
+) -> Past:
+    live = LiveReader(pair_of_module())
+    live.write_everything("A")
     return Past(live)
 
 
 @pytest.fixture
-def auditor(live: LiveReader) -> Path:
+def past(past_of_module: Past, tmp_path: Path, databases: Callable[..., str]) -> Past:
+    """One with copies of the databases. All tests share its topics, and none changes them."""
+    found = copy(past_of_module)
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    found.live = past_of_module.live.copied(folder, databases)
+    return found
+
+
+@pytest.fixture
+def auditor(past: Past) -> Path:
     """Settings without an agency and without a database."""
-    file = live.pair.folder.parent / "auditor.toml"
-    text = f'agreements = "{live.pair.folder}"\nkafka.bootstrap = "{live.pair.kafka}"\n'
+    file = past.live.pair.folder.parent / "auditor.toml"
+    text = f'agreements = "{past.live.pair.folder}"\nkafka.bootstrap = "{past.live.pair.kafka}"\n'
     file.write_text(text, "utf-8")
     return file
 
@@ -305,7 +323,9 @@ FORGERIES = {
 }
 
 
-@pytest.mark.parametrize(("forgery", "said"), FORGERIES.values(), ids=FORGERIES.keys())
+@pytest.mark.parametrize(
+    ("forgery", "said"), long_after(2, FORGERIES.values()), ids=FORGERIES.keys()
+)
 def test_a_forged_receipt_tells_nothing(
     live: LiveReader, empty: str, forgery: str, said: str
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from agency_pair import AgencyPair
-from live_database import LiveReader, forget_packages
+from live_database import LiveReader, integrator
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit import replay_database, table_replay
 from sinergi_consumers.audit.replay_database import ReplayDatabase
@@ -33,26 +33,27 @@ HOLDS = (
 )
 
 
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The integrator's projection is installed."""
+    with integrator(tmp_path_factory.mktemp("packages")):
+        yield
+
+
 @pytest.fixture
 def live(
     tmp_path: Path,
     kafka: str,
     agency_slug: str,
     databases: Callable[[], str],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[LiveReader]:
+    installed: None,  # noqa: ARG001 - projections of the reader
+) -> LiveReader:
     """A reader whose topic has everything; nothing is materialised yet."""
-    packages = tmp_path / "packages"
-    packages.mkdir()
-    monkeypatch.syspath_prepend(packages)
     folder = tmp_path / "pair"
     folder.mkdir()
-    pair = AgencyPair(folder, kafka, agency_slug, databases(), databases())
-    made = LiveReader(pair, packages, capsys)
+    made = LiveReader(AgencyPair(folder, kafka, agency_slug, databases(), databases()))
     made.write_everything("A")
-    yield made
-    forget_packages()
+    return made
 
 
 @pytest.fixture

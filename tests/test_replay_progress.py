@@ -12,12 +12,12 @@ from sinergi.cli.replay_progress import progress_columns
 from sinergi.cli.root import run
 from test_events import seizure
 from test_events import transfer as transfer_document
-from test_replay_several_topics import Register, full, make_register
+from test_replay_several_topics import prepare, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["full", "make_register"]  # fixtures
+    from agency_pair import AgencyPair
 
 
 def line_of(progress: Progress) -> str:
@@ -64,6 +64,19 @@ class RecordedBar:
         self.updates.append((completed, total))
 
 
+@pytest.fixture(scope="module")
+def filled_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """One with events in two topics of three."""
+    pair = pair_of_module()
+    prepare(pair)
+    publish(
+        pair,
+        *(("transfer", transfer_document(record_id=f"T/{number}")) for number in range(40)),
+        ("seizure", seizure(record_id="S/1")),
+    )
+    return pair
+
+
 @pytest.mark.parametrize(
     ("words", "times"),
     [
@@ -74,21 +87,15 @@ class RecordedBar:
     ],
 )
 def test_one_bar_has_the_total_of_all_topics_from_the_start_and_ends_at_it(
-    make_register: Callable[[int], Register],
+    filled_pair: AgencyPair,
     monkeypatch: pytest.MonkeyPatch,
     words: tuple[str, ...],
     times: int,
 ) -> None:
-    register = make_register(2)
-    register.make_topics("seizure", "suspicious-visit")
-    register.publish(
-        *(("transfer", transfer_document(record_id=f"T/{number}")) for number in range(40)),
-        ("seizure", seizure(record_id="S/1")),
-    )
     bar = RecordedBar()
     monkeypatch.setattr(terminal, "progress", bar)
-    file = [str(register.pair.folder / "all.zip")] if words[-1] == "-o" else []
-    run(["--config", str(register.pair.reader_settings), *words, *file])
+    file = [str(filled_pair.folder / "all.zip")] if words[-1] == "-o" else []
+    run(["--config", str(filled_pair.reader_settings), *words, *file])
     assert bar.updates
     totals = {total for _, total in bar.updates}
     assert len(totals) == 1

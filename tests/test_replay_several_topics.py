@@ -15,6 +15,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from agency_pair import AgencyPair
+from long_cases import long_after
 from sinergi.cli.root import run
 from sinergi_consumers.audit.audit import Audit
 from sinergi_consumers.audit.replay import Replay
@@ -48,27 +49,9 @@ class Register:
     def __init__(self, pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> None:
         self.pair = pair
         self._capsys = capsys
-        document = deepcopy(pair.agreement)
-        transfers = document["events"]["transfer"] | {"purposes": ["INVESTIGATION"]}
-        document["events"] |= dict.fromkeys(TYPES, transfers)
-        pair.agree(document)
-
-    def make_topics(self, *event_types: str) -> None:
-        admin = open_admin(self.pair.connection)
-        topics = [NewTopic(self.topic(each), self.pair.partitions, -1) for each in event_types]
-        for each in admin.create_topics(topics).values():
-            each.result(PATIENCE_SECONDS)
 
     def topic(self, event_type: str) -> str:
         return f"sinergi.{self.pair.publisher}.{event_type}"
-
-    def publish(self, *events: tuple[str, dict[str, Any]]) -> None:
-        self.pair.publish(*(parse(name, document) for name, document in events))
-        sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
-        with self.pair.relaying():
-            self.pair.until(
-                lambda: self.pair.ask(sent, self.pair.producer) == [(len(events),)], "all sent"
-            )
 
     def replay(self, *options: str) -> tuple[int, str, str]:
         self._capsys.readouterr()
@@ -82,6 +65,51 @@ class Register:
         return sorted({json.loads(line)["record_id"] for line in out.splitlines()})
 
 
+def prepare(pair: AgencyPair) -> None:
+    """Agree on all three event types, and make the topics that are missing."""
+    document = deepcopy(pair.agreement)
+    transfers = document["events"]["transfer"] | {"purposes": ["INVESTIGATION"]}
+    document["events"] |= dict.fromkeys(TYPES, transfers)
+    pair.agree(document)
+    names = [f"sinergi.{pair.publisher}.{each}" for each in TYPES if each != "transfer"]
+    topics = [NewTopic(each, pair.partitions, -1) for each in names]
+    admin = open_admin(pair.connection)
+    for each in admin.create_topics(topics).values():
+        each.result(PATIENCE_SECONDS)
+
+
+def publish(pair: AgencyPair, *events: tuple[str, dict[str, Any]]) -> None:
+    """Publish events, and wait until all are sent."""
+    pair.publish(*(parse(name, document) for name, document in events))
+    sent = "SELECT sum(sent_size) FROM sinergi_producer.tree"
+    with pair.relaying():
+        pair.until(lambda: pair.ask(sent, pair.producer) == [(len(events),)], "all sent")
+
+
+def fill(pair: AgencyPair) -> None:
+    """Publish a visit, a seizure that came of it, and the transfer after it; and some others."""
+    to_visit = [related(pair.publisher, "suspicious-visit", "V/1")]
+    to_seizure = [related(pair.publisher, "seizure", "S/1")]
+    inmate = person("CONVICT", "Contoh Dua")
+    other = {**person("VISITOR", "Tjontoh Empat"), "nik": None}
+    publish(
+        pair,
+        ("suspicious-visit", visit(record_id="V/1", case_number="LKN/12/III/2026")),
+        ("suspicious-visit", visit(record_id="V/2", visitor=other, inmate=other_inmate())),
+        ("seizure", seizure(record_id="S/1", related=to_visit, case_number="LKN/12/III/2026")),
+        (
+            "transfer",
+            {**transfer_document(record_id="T/1"), "related": to_seizure, "inmate": inmate},
+        ),
+        ("transfer", transfer_document(record_id="T/2")),
+        ("transfer", transfer_document(record_id="T/2") | {"action": "CORRECTED"}),
+    )
+
+
+def other_inmate() -> dict[str, Any]:
+    return {**person("CONVICT", "Contoh Lima"), "nik": None}
+
+
 @pytest.fixture
 def make_register(
     tmp_path: Path,
@@ -93,38 +121,34 @@ def make_register(
     """Makes one with so many partitions."""
 
     def make(partitions: int) -> Register:
-        urls = databases(), databases()
-        return Register(AgencyPair(tmp_path, kafka, agency_slug, *urls, partitions), capsys)
+        pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions)
+        prepare(pair)
+        return Register(pair, capsys)
 
     return make
 
 
+@pytest.fixture(scope="module")
+def filled_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """What `full` is about."""
+    pair = pair_of_module(partitions=1)
+    prepare(pair)
+    fill(pair)
+    return pair
+
+
 @pytest.fixture
-def full(make_register: Callable[[int], Register]) -> Register:
-    """One with a visit, a seizure that came of it, and the transfer after it; and some others."""
+def full(filled_pair: AgencyPair, capsys: pytest.CaptureFixture[str]) -> Register:
+    """One that is filled; all tests of a module share it, and none changes it."""
+    return Register(filled_pair, capsys)
+
+
+@pytest.fixture
+def own(make_register: Callable[[int], Register]) -> Register:
+    """One that is filled, for a test that changes it."""
     register = make_register(1)
-    register.make_topics("seizure", "suspicious-visit")
-    agency = register.pair.publisher
-    to_visit = [related(agency, "suspicious-visit", "V/1")]
-    to_seizure = [related(agency, "seizure", "S/1")]
-    inmate = person("CONVICT", "Contoh Dua")
-    other = {**person("VISITOR", "Tjontoh Empat"), "nik": None}
-    register.publish(
-        ("suspicious-visit", visit(record_id="V/1", case_number="LKN/12/III/2026")),
-        ("suspicious-visit", visit(record_id="V/2", visitor=other, inmate=other_inmate())),
-        ("seizure", seizure(record_id="S/1", related=to_visit, case_number="LKN/12/III/2026")),
-        (
-            "transfer",
-            {**transfer_document(record_id="T/1"), "related": to_seizure, "inmate": inmate},
-        ),
-        ("transfer", transfer_document(record_id="T/2")),
-        ("transfer", transfer_document(record_id="T/2") | {"action": "CORRECTED"}),
-    )
+    fill(register.pair)
     return register
-
-
-def other_inmate() -> dict[str, Any]:
-    return {**person("CONVICT", "Contoh Lima"), "nik": None}
 
 
 def test_without_a_topic_all_that_the_agreement_lets_us_read_is_verified(full: Register) -> None:
@@ -319,57 +343,57 @@ def test_related_records_of_topics_that_are_not_read_are_counted(
 
 
 def test_an_event_type_that_is_not_installed_is_the_verdict_of_its_topic(
-    full: Register, tmp_path: Path
+    own: Register, tmp_path: Path
 ) -> None:
-    transfers = full.pair.agreement["events"]["transfer"]
-    full.pair.agree(full.pair.agreement | {"events": {"patroli": transfers}}, "patroli.toml")
-    patrols = full.topic("patroli")
+    transfers = own.pair.agreement["events"]["transfer"]
+    own.pair.agree(own.pair.agreement | {"events": {"patroli": transfers}}, "patroli.toml")
+    patrols = own.topic("patroli")
     for output in ("ndjson", "parquet"):
         options = ("--output", output, "--out", str(tmp_path / output))
-        status, _, err = full.replay(*options)
+        status, _, err = own.replay(*options)
         assert status == 2
         assert f"undecided whether {patrols} is what" in err
         assert "it could not be read: There is no event type patroli" in err
         assert f"3 of 4 topics are what was sealed; undecided: {patrols}" in err
     assert {each.stem for each in (tmp_path / "parquet").iterdir()} == {*TYPES}
-    status, _, err = full.replay(patrols)
+    status, _, err = own.replay(patrols)
     assert status == 2
     assert "sinergi: There is no event type patroli" in err
     assert "verdict" not in err
 
 
-def test_topics_of_an_agreement_that_has_not_begun_are_left_out(full: Register) -> None:
+def test_topics_of_an_agreement_that_has_not_begun_are_left_out(own: Register) -> None:
     """They need not exist yet. Those of an ended one do, and are still evidence."""
-    pair = full.pair
+    pair = own.pair
     swapped = {"publishers": [pair.reader], "readers": [pair.publisher]}
     events = {"transfer": pair.agreement["events"]["transfer"] | swapped}
     future = {"from": datetime(2090, 1, 1, tzinfo=UTC), "until": datetime(2099, 1, 1, tzinfo=UTC)}
     pair.agree(pair.agreement | {"events": events, "in_force": future}, "future.toml")
-    status, out, err = full.replay("--json")
+    status, out, err = own.replay("--json")
     assert status == 0, err
-    assert [each["topic"] for each in json.loads(out)] == [full.topic(each) for each in TYPES]
+    assert [each["topic"] for each in json.loads(out)] == [own.topic(each) for each in TYPES]
     past = {"from": datetime(2001, 1, 1, tzinfo=UTC), "until": datetime(2002, 1, 1, tzinfo=UTC)}
     pair.agree(pair.agreement | {"events": events, "in_force": past}, "future.toml")
-    status, out, _ = full.replay("--json")
+    status, out, _ = own.replay("--json")
     assert status == 2
     assert f"sinergi.{pair.reader}.transfer" in {each["topic"] for each in json.loads(out)}
 
 
 def test_a_topic_that_cannot_be_read_does_not_keep_the_others_from_being_audited(
-    full: Register,
+    own: Register,
 ) -> None:
-    missing = full.topic("suspicious-visit")
-    admin = open_admin(full.pair.connection)
+    missing = own.topic("suspicious-visit")
+    admin = open_admin(own.pair.connection)
     admin.delete_topics([missing])[missing].result(PATIENCE_SECONDS)
-    full.pair.until(lambda: missing not in describe(admin, [missing]), "it is gone")
-    status, out, err = full.replay("--output", "ndjson")
+    own.pair.until(lambda: missing not in describe(admin, [missing]), "it is gone")
+    status, out, err = own.replay("--output", "ndjson")
     assert status == 2
     shown = {json.loads(line)["topic"] for line in out.splitlines()}
-    assert shown == {full.topic("seizure"), full.topic("transfer")}
+    assert shown == {own.topic("seizure"), own.topic("transfer")}
     assert f"undecided whether {missing} is what" in err
     assert f"{missing} is not on these brokers" in err
     assert f"2 of 3 topics are what was sealed; undecided: {missing}" in err
-    assert full.replay(missing)[0] == 2
+    assert own.replay(missing)[0] == 2
 
 
 @pytest.fixture
@@ -377,8 +401,7 @@ def halves(make_register: Callable[[int], Register]) -> Register:
     """One with transfers in two partitions, the first of which has lost its beginning."""
     register = make_register(2)
     pair = register.pair
-    register.make_topics("seizure", "suspicious-visit")
-    register.publish(*(("transfer", transfer_document(record_id=f"T/{at}")) for at in range(20)))
+    publish(pair, *(("transfer", transfer_document(record_id=f"T/{at}")) for at in range(20)))
     first = TopicPartition(pair.topic.name, 0, 1)
     admin = open_admin(pair.connection)
     admin.delete_records([first])[first].result(PATIENCE_SECONDS)
@@ -455,7 +478,7 @@ def test_files_of_several_types_go_to_a_folder_and_hold_what_ndjson_holds(
         assert full.replay("--output", kind, "--out", str(folder), "--force")[0] == 0
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "ndjson"])
+@pytest.mark.parametrize("kind", long_after(1, ["parquet", "csv", "ndjson"]))
 def test_a_path_that_ends_with_a_slash_is_a_folder_also_for_one_type(
     full: Register, tmp_path: Path, kind: str
 ) -> None:

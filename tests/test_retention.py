@@ -4,6 +4,7 @@ from what somebody has deleted.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,17 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from agency_pair import AgencyPair, transfer, until
+from long_cases import long_after
 from sinergi import migrate
 from sinergi_producers.outbox.publishing import Outbox
 from sinergi_schemas import codec
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import SYSTEM
 from test_clock_differences import ShiftedClock
-from verified_database import VerifiedDatabase, copied
+from verified_database import VerifiedDatabase, copied, until_receipted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 HISTORY = "sinergi.transfer_history"
@@ -31,16 +33,17 @@ SETTINGS = ("--set", "consumer.retention.history_months=1")
 AGO = timedelta(days=100)
 
 
+def publish_old(pair: AgencyPair, *records: str) -> None:
+    """Publish transfers as the publisher did 100 days ago."""
+    at = SYSTEM.now() - AGO
+    outbox = Outbox(pair.publisher, pair.agreements, Catalog.shipped(), ShiftedClock(-AGO))
+    events = [transfer(each, occurred_at=at, departed_at=at) for each in records]
+    with Session(pair.producer) as session, session.begin():
+        outbox.publish_many(session, events)
+
+
 class PrunedDatabase(VerifiedDatabase):
     """A reader's database with events that are older than it keeps, and newer ones."""
-
-    def publish_old(self, *records: str) -> None:
-        """Publish transfers as the publisher did 100 days ago."""
-        pair, at = self.pair, SYSTEM.now() - AGO
-        outbox = Outbox(pair.publisher, pair.agreements, Catalog.shipped(), ShiftedClock(-AGO))
-        events = [transfer(each, occurred_at=at, departed_at=at) for each in records]
-        with Session(pair.producer) as session, session.begin():
-            outbox.publish_many(session, events)
 
     def publish_again(self, record: str) -> None:
         """Publish another event as revision 1 of a record, as only its publisher can."""
@@ -72,28 +75,60 @@ class PrunedDatabase(VerifiedDatabase):
         return next(each for each in found["parts"] if each["of"] == table)
 
 
+KINDS = long_after(1, ["one table", "partitioned"])
+
+
+@contextmanager
+def filling(pair: AgencyPair, kind: str) -> Iterator[None]:
+    """Let the reader's tables be so, and give it older and newer events."""
+    with pytest.MonkeyPatch.context() as patch:
+        if kind == "partitioned":
+            # So it has a partition for each month since then.
+            clock = "sinergi_consumers.sinks.postgresql.partitioning.SYSTEM"
+            patch.setattr(clock, ShiftedClock(-2 * AGO))
+            migrate.partition(pair.consumer_url, pair.projections, lambda _: None, is_wanted=True)
+        publish_old(pair, *(f"P/{number}" for number in range(OLD)))
+        pair.publish(*(transfer(f"Q/{number}") for number in range(NEW)))
+        with pair.relaying(), pair.materialising():
+            pair.until_rows(HISTORY, OLD + NEW)
+            until_receipted(pair)
+        yield
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def filled(
+    request: pytest.FixtureRequest, pair_of_module: Callable[..., AgencyPair]
+) -> Iterator[AgencyPair]:
+    """A publisher, and a reader with older and newer events."""
+    pair = pair_of_module()
+    with filling(pair, request.param):
+        yield pair
+
+
 @pytest.fixture
-def pair(tmp_path: Path, kafka: str, agency_slug: str, databases: Callable[[], str]) -> AgencyPair:
-    return AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
-
-
-@pytest.fixture(params=["partitioned", "one table"])
 def database(
-    request: pytest.FixtureRequest,
-    pair: AgencyPair,
+    filled: AgencyPair,
+    tmp_path: Path,
+    databases: Callable[..., str],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> PrunedDatabase:
-    found = PrunedDatabase(pair, capsys)
-    if request.param == "partitioned":
-        # So it has a partition for each month since then.
-        clock = "sinergi_consumers.sinks.postgresql.partitioning.SYSTEM"
-        monkeypatch.setattr(clock, ShiftedClock(-2 * AGO))
-        migrate.partition(pair.consumer_url, pair.projections, lambda _: None, is_wanted=True)
-    found.publish_old(*(f"P/{number}" for number in range(OLD)))
-    pair.publish(*(transfer(f"Q/{number}") for number in range(NEW)))
-    found.materialise(OLD + NEW)
-    return found
+    """A copy of that reader's database. All tests share its topics, and none changes them."""
+    return PrunedDatabase(filled.copied(tmp_path, databases), capsys)
+
+
+@pytest.fixture(params=KINDS)
+def separate(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    kafka: str,
+    agency_slug: str,
+    databases: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[PrunedDatabase]:
+    """As `database`, with topics of its own."""
+    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases())
+    with filling(pair, request.param):
+        yield PrunedDatabase(pair, capsys)
 
 
 def test_nothing_is_removed_without_a_setting_or_without_apply(database: PrunedDatabase) -> None:
@@ -186,38 +221,23 @@ def test_a_removal_hides_no_attack(database: PrunedDatabase) -> None:
         assert database.run("verify")[0] == 0, attack
 
 
-def test_an_older_event_that_arrives_late_is_stored_and_goes_with_the_next_run(
-    database: PrunedDatabase,
-) -> None:
-    database.prune("--apply")
-    database.publish_old("LATE/1")
-    database.materialise(NEW + 1)
-    status, out, err = database.run("verify")
-    assert status == 0, (out, err)
-    database.execute(f"UPDATE {HISTORY} SET reason = 'SECURITY' WHERE record_id = 'LATE/1'")
-    assert database.of_rows(HISTORY)["verdict"] == "disproved"
-    status, found = database.prune("--apply")
-    assert (status, found["removed_rows"]) == (0, 1)
-    assert database.run("verify")[0] == 0
-
-
 def test_another_event_with_the_revision_of_a_removed_one_is_named_and_gives_way_to_the_first(
-    database: PrunedDatabase,
+    separate: PrunedDatabase,
 ) -> None:
-    database.prune("--apply")
-    database.publish_again("P/0")
-    database.materialise(NEW + 1)
-    status, found = database.document("verify")
+    separate.prune("--apply")
+    separate.publish_again("P/0")
+    separate.materialise(NEW + 1)
+    status, found = separate.document("verify")
     wrong = [each for each in found["parts"] if each["verdict"] == "disproved"]
     assert (status, [each["of"] for each in wrong]) == (1, [HISTORY, ESCORT, "transfer_history"])
     assert all("or the publisher, by another event" in each["could_be_done_by"] for each in wrong)
     assert {each["key"]["record_id"] for each in found["differences"]} == {"P/0"}
-    status, out, err = database.run("rebuild", "transfer_history", "--apply")
+    status, out, err = separate.run("rebuild", "transfer_history", "--apply")
     assert status == 0, (out, err)
-    assert database.count(HISTORY) == NEW + 1
-    status, found = database.prune("--apply")
+    assert separate.count(HISTORY) == NEW + 1
+    status, found = separate.prune("--apply")
     assert (status, found["removed_rows"]) == (0, 1)
-    assert database.run("verify")[0] == 0
+    assert separate.run("verify")[0] == 0
 
 
 def test_rows_that_were_deleted_and_not_removed_come_back_by_a_rebuild_and_go_by_the_next_run(
@@ -262,3 +282,18 @@ def test_only_the_owner_of_the_tables_prunes(database: PrunedDatabase) -> None:
     assert status == 2
     assert f"User {role} does not own the tables" in err
     assert database.count(HISTORY) == OLD + NEW
+
+
+def test_an_older_event_that_arrives_late_is_stored_and_goes_with_the_next_run(
+    separate: PrunedDatabase,
+) -> None:
+    separate.prune("--apply")
+    publish_old(separate.pair, "LATE/1")
+    separate.materialise(NEW + 1)
+    status, out, err = separate.run("verify")
+    assert status == 0, (out, err)
+    separate.execute(f"UPDATE {HISTORY} SET reason = 'SECURITY' WHERE record_id = 'LATE/1'")
+    assert separate.of_rows(HISTORY)["verdict"] == "disproved"
+    status, found = separate.prune("--apply")
+    assert (status, found["removed_rows"]) == (0, 1)
+    assert separate.run("verify")[0] == 0

@@ -18,9 +18,9 @@ from sinergi_schemas import errors
 from sinergi_schemas.seal.keys import SigningKey
 from sinergi_schemas.seal.note import sign_note
 from sinergi_schemas.topics import TopicPartition
-from test_reconcile import COUNT, FROZEN, Desk, desk, totals
+from test_reconcile import COUNT, FROZEN, Desk, desk, desk_pair, totals
 
-__all__ = ["desk"]  # fixture
+__all__ = ["desk", "desk_pair"]  # fixtures
 
 BUS, AGENCY = "sinergi.example", "bnnk-rekaan"
 KEY = SigningKey.generate(f"{BUS}/{AGENCY}")

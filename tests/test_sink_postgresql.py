@@ -19,14 +19,30 @@ if TYPE_CHECKING:
     from sinergi_consumers.sinks.protocol import Sink
 
 
+@pytest.fixture(scope="module")
+def plain(databases_of_module: Callable[[], str]) -> str:
+    """The URL of a database with the tables, to be copied."""
+    found = databases_of_module()
+    migrate.upgrade(found, migrate.Role.CONSUMER, PROJECTIONS)
+    return found
+
+
+@pytest.fixture(scope="module")
+def partitioned(databases_of_module: Callable[[], str]) -> str:
+    """The same with a history that is partitioned."""
+    found = databases_of_module()
+    migrate.upgrade(found, migrate.Role.CONSUMER, PROJECTIONS)
+    migrate.partition(found, PROJECTIONS, lambda _: None, is_wanted=True)
+    return found
+
+
 class TestPostgresql(SinkContract, StoredTogetherContract):
     """Run on a database of its own for each test."""
 
     @pytest.fixture
-    def prepared(self, postgresql: str) -> str:
+    def prepared(self, databases: Callable[..., str], plain: str) -> str:
         """The URL of a database with the tables."""
-        migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS)
-        return postgresql
+        return databases(plain)
 
     @pytest.fixture
     def open_sink(self, prepared: str) -> Iterator[Callable[[], Sink]]:
@@ -41,8 +57,8 @@ class TestPostgresql(SinkContract, StoredTogetherContract):
             each.close()
 
     @pytest.fixture
-    def rows(self, postgresql: str) -> Callable[[str], list[tuple[Any, ...]]]:
-        engine = sa.create_engine(postgresql, poolclass=sa.NullPool)
+    def rows(self, prepared: str) -> Callable[[str], list[tuple[Any, ...]]]:
+        engine = sa.create_engine(prepared, poolclass=sa.NullPool)
 
         def ask(question: str) -> list[tuple[Any, ...]]:
             with engine.connect() as connection:
@@ -55,10 +71,8 @@ class TestPartitionedPostgresql(TestPostgresql):
     """The same with a history that is partitioned."""
 
     @pytest.fixture
-    def prepared(self, postgresql: str) -> str:
-        migrate.upgrade(postgresql, migrate.Role.CONSUMER, PROJECTIONS)
-        migrate.partition(postgresql, PROJECTIONS, lambda _: None, is_wanted=True)
-        return postgresql
+    def prepared(self, databases: Callable[..., str], partitioned: str) -> str:
+        return databases(partitioned)
 
 
 def test_a_database_without_tables_is_told_apart_and_the_command_named(postgresql: str) -> None:

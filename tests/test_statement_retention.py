@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from agency_pair import AgencyPair, transfer
+from long_cases import long_after
 from sinergi import migrate
 from sinergi_consumers.sinks.postgresql import statement_pruning
 from sinergi_consumers.sinks.postgresql.reader_pruning import ReaderPruning, RetentionPeriods
@@ -17,7 +18,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql.address import conninfo
 from sinergi_schemas.topics import receipts_topic
 from test_clock_differences import ShiftedClock
-from verified_database import VerifiedDatabase
+from verified_database import VerifiedDatabase, until_receipted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,14 +36,6 @@ EACH = 3
 
 class ReceiptedDatabase(VerifiedDatabase):
     """A reader's database that has signed receipts 100 days ago, 70 days ago, and today."""
-
-    def fill(self) -> None:
-        for number, days in enumerate(AGO):
-            self.pair.reader_clock = ShiftedClock(-timedelta(days=days))
-            self.pair.publish(*(transfer(f"P/{number}/{one}") for one in range(EACH)))
-            with self.working():
-                self.pair.until_rows("sinergi.transfer_history", EACH * (number + 1))
-                self.until_receipted()
 
     @property
     def removed(self) -> int:
@@ -63,44 +56,28 @@ class ReceiptedDatabase(VerifiedDatabase):
         return [each for one in found["revisions"] for each in one["receipts"]]
 
 
+@pytest.fixture(scope="module")
+def filled(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """One whose reader has signed receipts 100 days ago, 70 days ago, and today."""
+    pair = pair_of_module(partitions=1)
+    for number, days in enumerate(AGO):
+        pair.reader_clock = ShiftedClock(-timedelta(days=days))
+        pair.publish(*(transfer(f"P/{number}/{one}") for one in range(EACH)))
+        with pair.relaying(), pair.materialising():
+            pair.until_rows("sinergi.transfer_history", EACH * (number + 1))
+            until_receipted(pair)
+    return pair
+
+
 @pytest.fixture
 def database(
+    filled: AgencyPair,
     tmp_path: Path,
-    kafka: str,
-    agency_slug: str,
-    databases: Callable[[], str],
+    databases: Callable[..., str],
     capsys: pytest.CaptureFixture[str],
 ) -> ReceiptedDatabase:
-    pair = AgencyPair(tmp_path, kafka, agency_slug, databases(), databases(), partitions=1)
-    found = ReceiptedDatabase(pair, capsys)
-    found.fill()
-    return found
-
-
-def test_what_the_database_had_before_the_time_is_not_guessed_and_later_times_are_shown(
-    database: ReceiptedDatabase, databases: Callable[[], str]
-) -> None:
-    assert database.as_of(80, databases())[0] == 0
-    status, found = database.document(*SETTINGS, "db", "prune", "--apply")
-    assert status == 0, found
-    assert found["removed_rows"] > 0
-    into = databases()
-    status, err = database.as_of(80, into)
-    assert status == 0, err  # by the receipts topic, which has the older receipts still
-    topic = receipts_topic(database.pair.reader)
-    database.replace_topic(topic, 1, lambda _, messages: messages[-1:])
-    into = databases()
-    status, err = database.as_of(80, into)
-    assert status == 2
-    assert "cannot be told by its receipts" in err
-    assert f"its receipts for up to {database.removed}, signed before" in err
-    status, err = database.as_of(60, into)
-    assert status == 0, err
-    with psycopg.connect(conninfo(into)) as connection:
-        count = connection.execute("SELECT count(*) FROM sinergi.transfer").fetchone()
-    assert count == (2 * EACH,)
-    status, _, err = database.run("verify")
-    assert status == 0, err
+    """A copy of that reader's database. Only the last test changes its topics."""
+    return ReceiptedDatabase(filled.copied(tmp_path, databases), capsys)
 
 
 def test_since_when_a_record_was_there_is_at_the_latest_if_earlier_receipts_were_removed(
@@ -137,8 +114,8 @@ OF_CHECKPOINTS = f"""
 """
 
 
-@pytest.mark.parametrize("most", [4, 7, 1_000])
-@pytest.mark.parametrize("rows", [400, 100])
+@pytest.mark.parametrize("most", long_after(1, [7, 4, 1_000]))
+@pytest.mark.parametrize("rows", long_after(1, [100, 400]))
 def test_of_each_topic_partition_the_last_older_one_and_the_unpublished_stay(
     postgresql: str, monkeypatch: pytest.MonkeyPatch, most: int, rows: int
 ) -> None:
@@ -173,3 +150,29 @@ def test_of_each_topic_partition_the_last_older_one_and_the_unpublished_stay(
                 (table,),
             ).fetchone()
             assert recorded == (planned[table], min(row[3] for row in found) - 1)
+
+
+def test_what_the_database_had_before_the_time_is_not_guessed_and_later_times_are_shown(
+    database: ReceiptedDatabase, databases: Callable[[], str]
+) -> None:
+    assert database.as_of(80, databases())[0] == 0
+    status, found = database.document(*SETTINGS, "db", "prune", "--apply")
+    assert status == 0, found
+    assert found["removed_rows"] > 0
+    into = databases()
+    status, err = database.as_of(80, into)
+    assert status == 0, err  # by the receipts topic, which has the older receipts still
+    topic = receipts_topic(database.pair.reader)
+    database.replace_topic(topic, 1, lambda _, messages: messages[-1:])
+    into = databases()
+    status, err = database.as_of(80, into)
+    assert status == 2
+    assert "cannot be told by its receipts" in err
+    assert f"its receipts for up to {database.removed}, signed before" in err
+    status, err = database.as_of(60, into)
+    assert status == 0, err
+    with psycopg.connect(conninfo(into)) as connection:
+        count = connection.execute("SELECT count(*) FROM sinergi.transfer").fetchone()
+    assert count == (2 * EACH,)
+    status, _, err = database.run("verify")
+    assert status == 0, err

@@ -7,12 +7,12 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from sinergi.cli.root import run
-from test_reconcile import Desk, desk
+from test_reconcile import Desk, desk, desk_pair
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["desk"]  # fixture
+__all__ = ["desk", "desk_pair"]  # fixtures
 
 
 def without_its_agreement(desk: Desk) -> str:

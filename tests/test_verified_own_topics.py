@@ -12,7 +12,7 @@ from confluent_kafka.admin import NewTopic
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_schemas.kafka.admin import open_admin
-from test_verify import empty, verified
+from test_verify import empty, separate, verified, verified_pair
 from verified_database import COUNT
 from waiting import PATIENCE_SECONDS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agency_pair import AgencyPair
     from verified_database import VerifiedDatabase
 
-__all__ = ["empty", "verified"]  # fixtures
+__all__ = ["empty", "separate", "verified", "verified_pair"]  # fixtures
 
 
 @dataclass
@@ -53,11 +53,11 @@ class Neighbour:
 
 @pytest.fixture
 def neighbour(
-    verified: VerifiedDatabase,
+    separate: VerifiedDatabase,
     databases: Callable[[], str],
     capsys: pytest.CaptureFixture[str],
 ) -> Neighbour:
-    pair = verified.pair
+    pair = separate.pair
     swapped = {"publishers": [pair.reader], "readers": [pair.publisher]}
     events = {"transfer": pair.agreement["events"]["transfer"] | swapped}
     pair.agree(pair.agreement | {"events": events}, "other.toml")

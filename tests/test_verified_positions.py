@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sinergi_schemas.topics import TopicPartition
-from test_reconcile import COUNT, Desk, desk, totals
-from test_verify import empty, verified
+from test_reconcile import COUNT, Desk, desk, desk_pair, totals
+from test_verify import verified, verified_pair
 
 if TYPE_CHECKING:
     from verified_database import VerifiedDatabase
 
-__all__ = ["desk", "empty", "verified"]  # fixtures
+__all__ = ["desk", "desk_pair", "verified", "verified_pair"]  # fixtures
 
 _OF_ONE = "WHERE projection = 'transfer' AND partition = 0"
 

@@ -15,7 +15,7 @@ from sinergi_schemas import topics
 from sinergi_schemas.agreements.collection import Agreements
 from sinergi_schemas.seal.keys import SigningKey
 from test_replay import MessageWithOtherValue
-from verified_database import COUNT, NIK, VerifiedDatabase, copied, place_of
+from verified_database import COUNT, NIK, VerifiedDatabase, copied, fill, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +37,28 @@ def empty(
     return VerifiedDatabase(pair, capsys)
 
 
+@pytest.fixture(scope="module")
+def verified_pair(pair_of_module: Callable[..., AgencyPair]) -> AgencyPair:
+    """A publisher and a reader that has materialised transfers, of which one was corrected."""
+    pair = pair_of_module()
+    fill(pair)
+    return pair
+
+
 @pytest.fixture
-def verified(empty: VerifiedDatabase) -> VerifiedDatabase:
-    """One that has materialised transfers, of which one was corrected."""
+def verified(
+    verified_pair: AgencyPair,
+    tmp_path: Path,
+    databases: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> VerifiedDatabase:
+    """A copy of that reader's database. All tests share its topics, and none changes them."""
+    return VerifiedDatabase(verified_pair.copied(tmp_path, databases), capsys)
+
+
+@pytest.fixture
+def separate(empty: VerifiedDatabase) -> VerifiedDatabase:
+    """As `verified`, with topics of its separate."""
     empty.fill()
     return empty
 
@@ -179,13 +198,13 @@ def test_a_column_that_rounds_its_values_is_named(verified: VerifiedDatabase) ->
 
 
 def test_a_tail_that_was_cut_off_is_named_and_its_rows_are_not_proved(
-    verified: VerifiedDatabase,
+    separate: VerifiedDatabase,
 ) -> None:
-    partition, _ = place_of(verified.pair, "P/3")
-    verified.replace_topic(
-        verified.pair.topic.name, 2, lambda number, all_: [] if number == partition else all_
+    partition, _ = place_of(separate.pair, "P/3")
+    separate.replace_topic(
+        separate.pair.topic.name, 2, lambda number, all_: [] if number == partition else all_
     )
-    status, found = verified.document("verify")
+    status, found = separate.document("verify")
     assert status == 1
     seal = next(each for each in found["parts"] if each["part"] == "seal")
     assert seal["verdict"] == "disproved"
@@ -201,21 +220,21 @@ def test_a_tail_that_was_cut_off_is_named_and_its_rows_are_not_proved(
         receipts["found"],
     )
     assert found["differing_rows"] == 0
-    out = verified.run("verify")[1]
+    out = separate.run("verify")[1]
     assert len(rows) == 6
     assert "rows of sinergi.transfer and 2 more " in out, "what one reason keeps unchecked"
-    assert out.startswith(f"{verified.pair.topic.name}\n  part ")
+    assert out.startswith(f"{separate.pair.topic.name}\n  part ")
 
 
-def test_a_message_that_was_replaced_is_named(verified: VerifiedDatabase) -> None:
+def test_a_message_that_was_replaced_is_named(separate: VerifiedDatabase) -> None:
     def changed(number: int, all_: list[Any]) -> list[Any]:
         if number:
             return all_
         value = all_[0].value()
         return [MessageWithOtherValue(all_[0], value[:-1] + bytes([value[-1] ^ 1])), *all_[1:]]
 
-    verified.replace_topic(verified.pair.topic.name, 2, changed)
-    status, found = verified.document("verify")
+    separate.replace_topic(separate.pair.topic.name, 2, changed)
+    status, found = separate.document("verify")
     assert status == 1
     (seal,) = [each for each in found["parts"] if each["verdict"] == "disproved"]
     assert seal["part"] == "seal"
@@ -226,10 +245,10 @@ def nothing(_number: int, _messages: list[Any]) -> list[Any]:
     return []
 
 
-def test_a_receipt_that_is_withheld_is_named(verified: VerifiedDatabase) -> None:
-    receipts = topics.receipts_topic(verified.pair.reader)
-    verified.replace_topic(receipts, 1, nothing)
-    status, found = verified.document("verify")
+def test_a_receipt_that_is_withheld_is_named(separate: VerifiedDatabase) -> None:
+    receipts = topics.receipts_topic(separate.pair.reader)
+    separate.replace_topic(receipts, 1, nothing)
+    status, found = separate.document("verify")
     assert status == 1
     (part,) = [each for each in found["parts"] if each["verdict"] == "disproved"]
     assert part["part"] == "receipts"
@@ -237,14 +256,14 @@ def test_a_receipt_that_is_withheld_is_named(verified: VerifiedDatabase) -> None
     assert receipts in part["could_be_done_by"]
 
 
-def test_two_histories_are_named_and_the_publisher_with_them(verified: VerifiedDatabase) -> None:
-    pair = verified.pair
-    sizes = [len(verified.messages(pair.topic.name, number)) for number in range(2)]
-    verified.replace_topic(pair.topic.name, 2, nothing)
+def test_two_histories_are_named_and_the_publisher_with_them(separate: VerifiedDatabase) -> None:
+    pair = separate.pair
+    sizes = [len(separate.messages(pair.topic.name, number)) for number in range(2)]
+    separate.replace_topic(pair.topic.name, 2, nothing)
     for number, size in enumerate(sizes):
         other = [transfer(f"Q/{number}/{each}") for each in range(size)]
         send(pair, pair.tape(number).write(other))
-    status, found = verified.document("verify")
+    status, found = separate.document("verify")
     assert status == 1
     wrong = [each for each in found["parts"] if each["verdict"] == "disproved"]
     assert {each["part"] for each in wrong} >= {"seal", "checkpoint", "position"}
@@ -265,14 +284,14 @@ def test_a_position_that_was_edited_is_told_apart_from_two_histories(
     assert "sinergi_consumer.position" in part["could_be_done_by"]
 
 
-def test_a_materialiser_beside_makes_no_false_differences(verified: VerifiedDatabase) -> None:
-    with verified.working():
+def test_a_materialiser_beside_makes_no_false_differences(separate: VerifiedDatabase) -> None:
+    with separate.working():
         for number in range(5):
-            verified.pair.publish(
+            separate.pair.publish(
                 *(transfer(f"P/{each}", "CORRECTED") for each in range(4)),
                 *(transfer(f"R/{number}/{each}") for each in range(20)),
             )
-            status, out, err = verified.run("verify")
+            status, out, err = separate.run("verify")
             assert status == 0, (out, err)
 
 
@@ -361,17 +380,17 @@ def test_a_revision_in_two_partitions_accuses_nobody_of_an_edit(empty: VerifiedD
 
 
 def test_an_event_that_is_neither_a_row_nor_in_quarantine_is_found(
-    verified: VerifiedDatabase,
+    separate: VerifiedDatabase,
 ) -> None:
-    pair = verified.pair
-    verified.execute("ALTER TABLE sinergi.transfer ADD CHECK (movement_id <> 'refused')")
+    pair = separate.pair
+    separate.execute("ALTER TABLE sinergi.transfer ADD CHECK (movement_id <> 'refused')")
     pair.publish(transfer("S/1", movement_id="refused"))
-    with verified.working():
+    with separate.working():
         pair.until_rows("sinergi.transfer_history", COUNT + 1)
-        verified.until_receipted()
-    assert verified.run("verify")[0] == 0
-    verified.execute("DELETE FROM sinergi_consumer.quarantine")
-    (part,) = verified.parts("disproved")
+        separate.until_receipted()
+    assert separate.run("verify")[0] == 0
+    separate.execute("DELETE FROM sinergi_consumer.quarantine")
+    (part,) = separate.parts("disproved")
     assert part["part"] == "quarantine"
     assert "(rows-refused) and is not in quarantine" in part["found"]
 
@@ -512,28 +531,28 @@ def test_the_topics_are_verified_also_where_the_database_of_the_agency_is_away(
 
 
 def test_an_auditor_without_an_agency_proves_topics_and_finds_one_that_was_cut(
-    verified: VerifiedDatabase, tmp_path: Path
+    separate: VerifiedDatabase, tmp_path: Path
 ) -> None:
-    pair, settings = verified.pair, without_database(verified, None)
-    status, out, err = verified.run(*settings, "verify")
+    pair, settings = separate.pair, without_database(separate, None)
+    status, out, err = separate.run(*settings, "verify")
     assert status == 0, err
     assert max(map(len, out.splitlines())) <= 100
     assert err.splitlines()[-2:] == [
         "sinergi: these settings name no agency, so there is no database of yours to check",
         "verdict: 3 of 3 parts proved",
     ]
-    status, found = verified.document(*settings, "verify", pair.topic.name)
+    status, found = separate.document(*settings, "verify", pair.topic.name)
     assert (status, found["proved"], found["tables"]) == (0, True, [])
     assert {each["part"]: each["verdict"] for each in found["parts"]} == TOPIC_PARTS
-    status, out, err = verified.run(*settings, "verify", "--out", str(tmp_path / "x"))
+    status, out, err = separate.run(*settings, "verify", "--out", str(tmp_path / "x"))
     assert (status, out) == (2, "")
     assert "these settings name no agency; leave --out away" in err
     number = place_of(pair, "P/3")[0]
     cut = {number: slice(-1)}
-    verified.replace_topic(
+    separate.replace_topic(
         pair.topic.name, pair.partitions, lambda at, all_: all_[cut.get(at, slice(None))]
     )
-    status, found = verified.document(*settings, "verify")
+    status, found = separate.document(*settings, "verify")
     assert (status, found["proved"]) == (1, False)
     assert {each["part"] for each in found["parts"] if each["verdict"] == "disproved"} == {"seal"}
 

@@ -26,6 +26,22 @@ NIK = "9999990101900001"
 INMATE = {"role": "CONVICT", "name": "Contoh Satu", "nik": NIK}
 
 
+def fill(pair: AgencyPair) -> None:
+    """Publish transfers of which one is corrected, and materialise them."""
+    pair.publish(*(transfer(f"P/{number}", inmate=INMATE) for number in range(COUNT - 1)))
+    escort = ({"escort_agency": "Brimob", "count": 5}, {"escort_agency": "PJR", "count": 2})
+    pair.publish(transfer("P/3", "CORRECTED", movement_id="m2", escort=escort))
+    with pair.relaying(), pair.materialising():
+        pair.until_rows("sinergi.transfer_history", COUNT)
+        until_receipted(pair)
+
+
+def until_receipted(pair: AgencyPair) -> None:
+    """Wait until all receipts are published."""
+    unpublished = "sinergi_consumer.receipt WHERE published_at IS NULL"
+    pair.until(lambda: pair.count(unpublished) == 0, "receipts published")
+
+
 class VerifiedDatabase:
     """A reader's database, and the command line of its agency."""
 
@@ -34,15 +50,8 @@ class VerifiedDatabase:
         self._capsys = capsys
 
     def fill(self) -> None:
-        """Publish transfers of which one is corrected, and materialise them."""
-        self.pair.publish(
-            *(transfer(f"P/{number}", inmate=INMATE) for number in range(COUNT - 1)),
-        )
-        escort = ({"escort_agency": "Brimob", "count": 5}, {"escort_agency": "PJR", "count": 2})
-        self.pair.publish(transfer("P/3", "CORRECTED", movement_id="m2", escort=escort))
-        with self.working():
-            self.pair.until_rows("sinergi.transfer_history", COUNT)
-            self.until_receipted()
+        """Fill it."""
+        fill(self.pair)
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -51,8 +60,7 @@ class VerifiedDatabase:
             yield
 
     def until_receipted(self) -> None:
-        unpublished = "sinergi_consumer.receipt WHERE published_at IS NULL"
-        self.pair.until(lambda: self.pair.count(unpublished) == 0, "receipts published")
+        until_receipted(self.pair)
 
     def execute(self, *statements: str) -> None:
         """Run statements as with psql, as the owner of the tables."""
