@@ -2,7 +2,8 @@
 #
 #   make demo         three agencies on this machine, from start to end
 #   make test         lint, then the tests, against real Kafka and PostgreSQL
-#   make test-long    the tests that take long: floods, brokers of their own, demo and tutorials
+#   make test-long    the tests that take long: floods, brokers of their own, demo and tutorials,
+#                     further cases of those of `make test`, and more examples of each property
 #   make test-docker  all of them against both in containers, of images pulled or else made here
 #   make lint         ruff, strict types, who may import whom
 #   make example      27,780 prison transfers from a file to two databases; FILE=… names another
@@ -18,6 +19,8 @@ PYTHON_HERE := $(VENV)/bin/python
 READY := $(VENV)/ready
 # Each worker imports all test modules, and finds them compiled once one of them has done it.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(PYTHON_HERE) -m pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# Of each property; HYPOTHESIS_PROFILE=thorough asks for still more.
+MORE_EXAMPLES := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-long}
 
 .PHONY: demo test test-long test-docker lint example bench chaos chaos-selftest clean
 .DEFAULT_GOAL := test
@@ -29,10 +32,10 @@ test: lint
 	$(PYTEST) -m 'not long'
 
 test-long: $(READY)
-	$(PYTEST) -m long
+	$(MORE_EXAMPLES) $(PYTEST) -m 'long or hypothesis'
 
 test-docker: lint
-	$(PYTEST) --services containers
+	$(MORE_EXAMPLES) $(PYTEST) --services containers
 
 lint: $(READY)
 	$(PYTHON_HERE) -m ruff check .

@@ -10,6 +10,7 @@ import pytest
 
 from agency_pair import AgencyPair, send, transfer
 from foreign_messages import write_all
+from long_cases import long_after
 from sinergi.cli.root import run
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.audit.audit import Audit, Copies
@@ -88,7 +89,7 @@ def changed_meanwhile(
     return audit
 
 
-@pytest.mark.parametrize("processes", [0, 2])
+@pytest.mark.parametrize("processes", long_after(1, [0, 2]))
 def test_no_leaf_is_missing_from_a_topic_that_was_restored_while_it_was_read(
     pair: AgencyPair, processes: int
 ) -> None:
@@ -105,7 +106,7 @@ def test_no_leaf_is_missing_from_a_topic_that_was_restored_while_it_was_read(
     assert changed_meanwhile(pair, lambda: None, processes).is_proved
 
 
-@pytest.mark.parametrize("processes", [0, 2])
+@pytest.mark.parametrize("processes", long_after(1, [2, 0]))
 def test_a_topic_that_is_truncated_while_it_is_read_is_named_and_not_disproved(
     pair: AgencyPair, processes: int
 ) -> None:

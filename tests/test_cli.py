@@ -23,6 +23,7 @@ import typer
 from polars.exceptions import PanicException
 
 import sinergi
+from long_cases import long_after
 from sinergi.cli import commands, root
 from sinergi_schemas import errors
 from sinergi_schemas.agreements.signatures import note_path
@@ -142,11 +143,14 @@ def test_a_command_loads_only_the_libraries_that_it_uses(
 
 @pytest.mark.parametrize(
     "command",
-    [
-        *("replay", "record", "received", "verify", "rebuild", "withheld", "reconcile", "journal"),
-        *("archive create", "archive show", "archive restore", "evidence create"),
-        *("evidence verify", "evidence page", "quarantine list", "status"),
-    ],
+    long_after(
+        2,
+        [
+            *("replay", "status", "record", "received", "verify", "rebuild", "withheld"),
+            *("reconcile", "journal", "archive create", "archive show", "archive restore"),
+            *("evidence create", "evidence verify", "evidence page", "quarantine list"),
+        ],
+    ),
 )
 def test_no_command_loads_the_libraries_of_tables_before_it_has_work_for_them(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -365,17 +369,20 @@ sys.exit(root.run(sys.argv[2:]))
 
 @pytest.mark.parametrize(
     ("command", "extra"),
-    [
-        (["local", "up"], "local"),
-        (["local", "status"], "local"),
-        (["local", "database", "register"], "local"),
-        (["demo"], "consumers"),  # it needs both
-        (["--set", "agency=a", "--set", "kafka.bootstrap=h:1", "materialise"], "consumers"),
-        (["db", "upgrade", "--role", "consumer", "--sql"], "consumers"),
-        (["quarantine", "list"], "consumers"),
-        (["replay", "sinergi.a.transfer"], "consumers"),
-        (["schemas", "check"], "consumers"),
-    ],
+    long_after(
+        2,
+        [
+            (["local", "up"], "local"),
+            (["demo"], "consumers"),  # it needs both
+            (["local", "status"], "local"),
+            (["local", "database", "register"], "local"),
+            (["--set", "agency=a", "--set", "kafka.bootstrap=h:1", "materialise"], "consumers"),
+            (["db", "upgrade", "--role", "consumer", "--sql"], "consumers"),
+            (["quarantine", "list"], "consumers"),
+            (["replay", "sinergi.a.transfer"], "consumers"),
+            (["schemas", "check"], "consumers"),
+        ],
+    ),
     ids=str,
 )
 def test_after_an_install_without_extras_each_command_names_the_extra_that_it_needs(

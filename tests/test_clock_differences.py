@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agency_pair import AgencyPair, transfer
+from long_cases import long_after
 from sinergi.cli.root import run
 from sinergi_schemas import errors
 from sinergi_schemas.clock import SystemClock
@@ -47,7 +48,7 @@ def pair(
     return pair
 
 
-@pytest.mark.parametrize("reader", [-1, 0, 1], ids=["behind", "equal", "ahead"])
+@pytest.mark.parametrize("reader", long_after(1, [-1, 0, 1]), ids=["behind", "equal", "ahead"])
 def test_what_was_recorded_before_the_end_arrives_after_it_whatever_time_the_reader_has(
     pair: AgencyPair, broker: Secured, reader: int
 ) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, transfer
+from long_cases import long_after
 from sinergi.cli import root
 from sinergi.exit_status import ExitStatus
 from sinergi_producers.relay.store import OutboxStore
@@ -90,11 +91,14 @@ def filled(operator: Operator) -> Operator:
 
 @pytest.mark.parametrize(
     ("change", "column"),
-    [
-        (r"frontier = '\x00'", "frontier"),
-        (f"tree_size = {MOST}", "frontier"),
-        (f"epoch = {MOST}", "epoch"),
-    ],
+    long_after(
+        1,
+        [
+            (r"frontier = '\x00'", "frontier"),
+            (f"tree_size = {MOST}", "frontier"),
+            (f"epoch = {MOST}", "epoch"),
+        ],
+    ),
 )
 def test_a_position_that_is_none_halts_its_partition_and_status_names_it(
     filled: Operator, change: str, column: str

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from agency_pair import transfer
+from long_cases import long_after
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.projections.projection import projection
@@ -145,7 +146,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("change", "said", "status"), CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize(
+    ("change", "said", "status"), long_after(2, CHANGES.values()), ids=CHANGES.keys()
+)
 def test_an_upgrade_says_which_columns_are_not_as_declared(
     empty: Callable[[], str],
     capsys: pytest.CaptureFixture[str],

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from long_cases import long_after
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -99,14 +101,17 @@ def test_a_process_that_runs_for_ever_has_loaded_its_modules_before_it_works() -
 
 @pytest.mark.parametrize(
     "package",
-    [
-        "sinergi.local",
-        "sinergi.status",
-        "sinergi_schemas.errors",
-        "sinergi_schemas.events",
-        "sinergi_schemas.kafka",
-        "sinergi_schemas.postgresql",
-    ],
+    long_after(
+        1,
+        [
+            "sinergi_schemas.errors",
+            "sinergi.local",
+            "sinergi.status",
+            "sinergi_schemas.events",
+            "sinergi_schemas.kafka",
+            "sinergi_schemas.postgresql",
+        ],
+    ),
 )
 def test_a_module_that_its_package_imports_runs_once_also_where_it_is_imported_first(
     package: str,

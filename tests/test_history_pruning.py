@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from killed_statements import run_killed
+from long_cases import long_after
 from sinergi import migrate
 from sinergi_consumers.sinks.postgresql import history_pruning
 from sinergi_consumers.sinks.postgresql.partitions import Month
@@ -197,7 +198,7 @@ def test_whole_partitions_are_dropped_and_the_others_stay(
 STEPS = ("DELETE FROM", "INSERT INTO sinergi_consumer.retention", "LOCK TABLE", "DROP TABLE")
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", long_after(1, STEPS))
 def test_kill_9_leaves_rows_and_the_record_of_their_removal_and_the_next_run_goes_on(
     reader: Reader, step: str, request: pytest.FixtureRequest
 ) -> None:

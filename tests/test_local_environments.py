@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from long_cases import long_after
 from sinergi.local import Local, jars, programs
 from sinergi.local.account import Account
 from sinergi.local.errors import (
@@ -97,7 +98,7 @@ if os.geteuid() == 0:
         "root as in Docker": f"--no-namespaces --drop {DROPPED}",
     }
 
-    @pytest.mark.parametrize("confinement", CONFINEMENTS.values(), ids=CONFINEMENTS)
+    @pytest.mark.parametrize("confinement", long_after(1, CONFINEMENTS.values()), ids=CONFINEMENTS)
     def test_root_starts_it_in_folders_that_only_root_may_enter_and_it_has_no_capability(
         place: Path, confinement: str
     ) -> None:

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, transfer
 from foreign_messages import write
+from long_cases import long_after
 from sinergi.local import Local
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.event_filter import ReplayFilter
@@ -232,7 +233,9 @@ def cut(pair: AgencyPair, partition: int, offset: int) -> None:
         done.result(timeout=PATIENCE_SECONDS)
 
 
-@pytest.mark.parametrize("offset", [-1, 10], ids=["all messages", "the first messages"])
+@pytest.mark.parametrize(
+    "offset", long_after(1, [-1, 10]), ids=["all messages", "the first messages"]
+)
 def test_a_relay_that_starts_sends_first_leaves_again_and_a_halted_reader_goes_on(
     pair: AgencyPair, offset: int
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agency_pair import AgencyPair, transfer
+from long_cases import long_after
 from sinergi import migrate
 from verified_database import COUNT, VerifiedDatabase, copied
 
@@ -74,9 +75,15 @@ ATTACKS = {
 }
 
 
-def test_every_attack_is_found_and_a_rebuild_puts_it_right(partitioned: VerifiedDatabase) -> None:
+@pytest.mark.parametrize(
+    "attacks", long_after(1, [[*ATTACKS][-1:], [*ATTACKS]]), ids=["one", "all"]
+)
+def test_every_attack_is_found_and_a_rebuild_puts_it_right(
+    partitioned: VerifiedDatabase, attacks: list[str]
+) -> None:
     before = [partitioned.rows(name) for name in (HISTORY, ESCORT)]
-    for attack, (statement, table) in ATTACKS.items():
+    for attack in attacks:
+        statement, table = ATTACKS[attack]
         partitioned.execute(statement)
         found = partitioned.parts("disproved")
         assert [each["part"] for each in found] == ["rows"], attack

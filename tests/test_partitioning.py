@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from killed_statements import run_killed
+from long_cases import long_after
 from sinergi import migrate
 from sinergi.cli.root import run
 from sinergi_consumers.sinks.postgresql.partitions import MONTHS_AHEAD
@@ -124,17 +125,17 @@ def test_a_materialiser_writes_on_while_its_tables_are_partitioned(
 
 
 STEPS = (
+    "ATTACH",
     "ADD COLUMN",
     "CREATE UNIQUE INDEX",
     "NOT VALID",
     "VALIDATE",
     "RENAME TO",
-    "ATTACH",
     "GRANT",
 )
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", long_after(1, STEPS))
 def test_kill_9_in_any_step_leaves_tables_that_work_and_the_next_run_goes_on(
     worker: Worker, database: str, step: str
 ) -> None:
@@ -255,7 +256,7 @@ OBSTACLES = {
 
 
 @pytest.mark.usefixtures("worker")
-@pytest.mark.parametrize("obstacle", OBSTACLES)
+@pytest.mark.parametrize("obstacle", long_after(2, OBSTACLES))
 def test_what_cannot_be_carried_over_is_named_and_nothing_is_changed(
     database: str, obstacle: str
 ) -> None:

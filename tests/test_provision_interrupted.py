@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
+# Kills itself before it asks for a change of one kind, or when the brokers have made it.
+from long_cases import long_after
 from provisioned_bus import AGENCIES, ProvisionedBus, agreement, year
 from sinergi_schemas.kafka.admin import cluster_id
 from waiting import PATIENCE_SECONDS, until
 
-# Kills itself before it asks for a change of one kind, or when the brokers have made it.
 KILLED = """
 import os, signal, sys
 from confluent_kafka.admin import AdminClient
@@ -87,8 +88,10 @@ def test_an_apply_whose_broker_is_killed_in_the_middle_is_finished_by_the_next(
     forget(bus)
 
 
-@pytest.mark.parametrize("is_made", [False, True], ids=["before it is asked", "after it is made"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "is_made", long_after(1, [True, False]), ids=["after it is made", "before it is asked"]
+)
+@pytest.mark.parametrize("step", long_after(1, STEPS))
 def test_an_apply_that_is_killed_in_the_middle_is_finished_by_the_next(
     secured_bus: ProvisionedBus, capsys: pytest.CaptureFixture[str], step: str, *, is_made: bool
 ) -> None:

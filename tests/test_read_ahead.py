@@ -16,6 +16,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from structlog.testing import capture_logs
 
 from agency_pair import AgencyPair, send, transfer
+from long_cases import long_after
 from raw_produce import Record, produce_batch
 from secured_kafka import PASSWORD
 from sinergi_consumers.audit.event_filter import ReplayFilter
@@ -127,7 +128,7 @@ def test_batches_that_no_process_can_read_are_reported(pair: AgencyPair, ahead: 
     assert (contents(also), reported) == (contents(alone), unreadable)
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", long_after(1, [0, 1]))
 def test_a_process_that_is_killed_loses_nothing_and_doubles_nothing(
     pair: AgencyPair, ahead: ReadAhead, number: int
 ) -> None:

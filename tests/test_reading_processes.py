@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
+from long_cases import long_after
 from sinergi_schemas.kafka.parsed_block import ParsedBlock
 from sinergi_schemas.kafka.ranges import RangeReader
 from sinergi_schemas.kafka.read_ahead import ReadAhead
@@ -70,7 +71,9 @@ def command(pair: AgencyPair, folder: Path, *flags: str) -> tuple[list[str], Pat
     return [sys.executable, *flags, "-c", _SCRIPT, *arguments], result, end
 
 
-@pytest.mark.parametrize(("flag", "path"), [("-I", True), ("-E", True), ("-u", False)])
+@pytest.mark.parametrize(
+    ("flag", "path"), long_after(1, [("-I", True), ("-E", True), ("-u", False)])
+)
 def test_no_file_that_is_named_like_a_module_is_loaded(
     pair: AgencyPair, hostile: Path, flag: str, *, path: bool
 ) -> None:
@@ -81,7 +84,7 @@ def test_no_file_that_is_named_like_a_module_is_loaded(
     assert int(result.read_text()) == end
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", long_after(1, ["<&- >&- 2>&-", "<&-", ">&-", "2>&-"]))
 def test_they_read_where_standard_descriptors_are_closed(
     pair: AgencyPair, tmp_path: Path, closed: str
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agency_pair import AgencyPair
+from long_cases import long_after
 from waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", long_after(1, [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
 def test_a_command_is_stopped_by_a_signal_that_comes_during_garbage_collection(
     number: signal.Signals,
 ) -> None:
