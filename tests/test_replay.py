@@ -273,6 +273,6 @@ def test_a_topic_that_is_gone_is_not_made_anew_for_an_auditor(own: AgencyPair) -
         Replay(own.bus, own.topic).partitions()
     assert str(raised.value) == (
         f"{own.topic.name} is not on these brokers (none of them has it). Ask its owner and the "
-        "brokers' operator; a copy of it is read by "
-        f"`sinergi replay {own.topic.name} --copy NAME`."
+        "brokers' operator; a file of `sinergi archive` is read with --archive FILE, a copy of it "
+        f"under another name by `sinergi replay {own.topic.name} --copy NAME`."
     )

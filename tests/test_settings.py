@@ -156,6 +156,15 @@ def test_a_key_that_is_like_no_other_of_its_table_gets_a_list_of_these() -> None
     assert "provision" not in line
 
 
+def test_a_key_that_is_like_no_other_gets_a_list_that_can_be_read() -> None:
+    with pytest.raises(SettingsRefused) as refused:
+        load(None, {"nope": "x"}, {})
+    (line,) = str(refused.value).splitlines()[1:]
+    assert "known are agency, agreements," in line
+    assert line.endswith(" more")
+    assert len(line) < 600
+
+
 def test_durations_are_settings_that_reach_what_waits(file: Path) -> None:
     file.write_text(file.read_text() + "[timeouts.relay]\nreload = 5\n")
     environment = {"SINERGI_TIMEOUTS__KAFKA__ANSWER": "2.5"}

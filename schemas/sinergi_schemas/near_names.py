@@ -5,10 +5,13 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from sinergi_schemas.plain_text import some
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MOST_NAMES = 100
+_MOST_COMPARED = 100
+_MOST_SHOWN = 20
 _LONGEST_NAME = 100
 
 
@@ -19,8 +22,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return f"did you mean {near}?"
     if not names:
         return "there is none to choose from"
-    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-    return f"known are {', '.join(names[:_MOST_NAMES])}{more}"
+    return f"known are {some(names, ', ', _MOST_SHOWN)}"
 
 
 def near_name(name: str, known: Iterable[str]) -> str | None:
@@ -32,7 +34,7 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
     """
     if len(name) > _LONGEST_NAME:
         return None
-    compared = [each for each in sorted(known)[:_MOST_NAMES] if len(each) <= _LONGEST_NAME]
+    compared = [each for each in sorted(known)[:_MOST_COMPARED] if len(each) <= _LONGEST_NAME]
     folded = {each.casefold(): each for each in compared}
     near = get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
     return folded[near[0]] if near else None

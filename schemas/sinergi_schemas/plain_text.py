@@ -108,10 +108,10 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
-def some(names: Iterable[str], separator: str = "; ") -> str:
-    """The first five names, and how many others there are."""
+def some(names: Iterable[str], separator: str = "; ", most: int = _MOST_NAMES) -> str:
+    """The first names, by default five, and how many others there are."""
     every = list(names)
-    shown = every[:_MOST_NAMES]
+    shown = every[:most]
     more = len(every) - len(shown)
     return separator.join([*shown, f"and {more:,} more"] if more else shown)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sinergi_schemas.agreements.replacement import replaced_by
 from sinergi_schemas.files.toml_file import FileProblem
+from sinergi_schemas.plain_text import some
 from sinergi_schemas.seal.note import key_names
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.agreements.model import Agreement
     from sinergi_schemas.topics import Topic
-
-
-_MOST_NAMES = 10
 
 
 def contradictions(agreements: tuple[Agreement, ...]) -> Iterator[tuple[Path, FileProblem]]:
@@ -76,8 +74,8 @@ def _comparable(agreements: tuple[Agreement, ...]) -> list[set[int]]:
             said.setdefault(subject, {}).setdefault(what, []).append(index)
     found: list[set[int]] = [set() for _ in agreements]
     for different in said.values():
-        for some, others in combinations(different.values(), 2):
-            for one, other in product(some, others):
+        for these, others in combinations(different.values(), 2):
+            for one, other in product(these, others):
                 found[min(one, other)].add(max(one, other))
     return found
 
@@ -99,10 +97,7 @@ def _statements(index: int, agreement: Agreement) -> Iterator[tuple[Hashable, Ha
 
 
 def _names(topics: list[Topic]) -> str:
-    """The names of at most ten topics, and the number of further ones."""
-    names = ", ".join(each.name for each in topics[:_MOST_NAMES])
-    left = len(topics) - _MOST_NAMES
-    return f"{names} and {left:,} more" if left > 0 else names
+    return some((each.name for each in topics), ", ")
 
 
 def _missing(digest: str) -> FileProblem:
