@@ -201,7 +201,7 @@ def materialiser(group: Group, sink: Recorded, monkeypatch: pytest.MonkeyPatch) 
     receipts = SimpleNamespace(send=list, confirmed=list, finish=lambda _: [])
     loaded = SimpleNamespace(
         reload=lambda: False,
-        automatic_retry=SimpleNamespace(retry_unstored=lambda _: None),
+        automatic_retry=SimpleNamespace(retry_some=lambda _: None),
         partition=None,
         decoders=None,
         file_of=lambda _: "pks.toml",

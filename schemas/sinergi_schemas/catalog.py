@@ -39,7 +39,9 @@ class Schema:
     """One version of the schema of an event type.
 
     Attributes:
-        id: its number in the Confluent framing. It is unique, and never given to another schema.
+        version: 0 if it is not installed here but comes from another agency.
+        id: its number in the Confluent framing. It is unique, and never given to another schema; 0
+            if it is not installed here.
         text: the bytes of its file.
         fingerprint: the SHA-256 of these bytes, 32 bytes.
         parsed: the Avro schema as `json` reads it, for fastavro.
@@ -76,10 +78,19 @@ class Schema:
         event = shape.parse(name, parsed)
         return cls(event_type, version, schema_id, text, sha256(text).digest(), parsed, event)
 
+    @classmethod
+    def of_another_agency(cls, event_type: str, text: bytes) -> Schema:
+        """Make a schema that is not installed here.
+
+        Raises:
+            SchemaRefused: as `from_bytes`.
+        """
+        return cls.from_bytes(event_type, 0, 0, text)
+
     @property
     def name(self) -> str:
-        """`<event-type>/<version>`."""
-        return f"{self.event_type}/{self.version}"
+        """`<event-type>/<version>`; of one that is not installed, the fingerprint's beginning."""
+        return f"{self.event_type}/{self.version or self.fingerprint.hex()[:8]}"
 
 
 class Catalog:

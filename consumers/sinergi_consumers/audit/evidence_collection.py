@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.agreements.model import Agreement
-    from sinergi_schemas.catalog import Catalog, Schema
+    from sinergi_schemas.catalog import Schema
     from sinergi_schemas.seal.heads import SignedHeads
     from sinergi_schemas.topics import Topic
 
@@ -64,16 +64,13 @@ class CollectedEvidence:
     Attributes:
         events, trees: with their proofs.
         heads: the note of each agency's heads, by its slug.
+        schemas: those of the events, by fingerprint.
     """
 
     events: list[EventEvidence] = field(default_factory=list)
     trees: list[TreeEvidence] = field(default_factory=list)
     heads: dict[str, str] = field(default_factory=dict)
-
-    def schemas(self, catalog: Catalog) -> list[Schema]:
-        """The schemas of the events."""
-        fingerprints = {each.leaf.fingerprint for each in self.events}
-        return [each for each in catalog.all() if each.fingerprint in fingerprints]
+    schemas: dict[bytes, Schema] = field(default_factory=dict)
 
     def agreements(self, known: Agreements) -> list[Agreement]:
         """The agreements that events name, and those that give the searched topics their keys."""
@@ -191,8 +188,9 @@ class EvidenceAudit(Audit):
 
     def _event(self, place: EvidencePlace, data: bytes, proof: Proof) -> EventEvidence:
         leaf = SealedLeaf.parse(data)
-        schema = self._bus.catalog.by_fingerprint(leaf.fingerprint)
+        schema = self._bus.schema(self.topic.event_type, leaf.fingerprint)
         assert schema is not None  # its event was decoded
+        self._collected.schemas[leaf.fingerprint] = schema
         return EventEvidence(place, leaf, readable.event_of(leaf, schema), proof, {})
 
     def _heads(self) -> SignedHeads | None:

@@ -93,7 +93,7 @@ class ExpectedRows:
         first, last = min(start for _, start, _ in due), max(end for _, _, end in due)
         messages = batch.messages[first - batch.start : last - batch.start]
         some = replace(batch, start=first, messages=messages)
-        for part in self._decoders.of(batch.topic.event_type).parts(some):
+        for part in self._decoders.of(batch.topic.event_type).found_parts(some):
             for projection, start, end in due:
                 self._transaction.keep_alive()
                 merge_and_quarantine(

@@ -20,7 +20,6 @@ from sinergi_consumers.audit.interval_events import IntervalEvents
 from sinergi_consumers.audit.records.possession import databases_of
 from sinergi_consumers.audit.sealed_interval import TimeInterval, missing_second
 from sinergi_consumers.audit.verified_parts import PartVerdict, VerifiedPart
-from sinergi_consumers.decode.decoder import Decoders
 from sinergi_schemas import errors
 from sinergi_schemas.topics import TopicPartition
 
@@ -178,7 +177,7 @@ class IntervalAudit:
             SinergiError: the only topic cannot be read; see `Audit.events`.
         """
         by_topic: Mapping[Audit, AuditedTopic] = {each.audit: each for each in self.topics}
-        decoders = Decoders(self.topics[0].bus.catalog, None)
+        decoders = self.topics[0].bus.decoders(None)
         for each in self.topics:
             each.read_tables()  # 1
         for audit, batch in self.series.batches({}):  # 2
@@ -188,7 +187,7 @@ class IntervalAudit:
                 leaves = statements.leaves(batch.partition)
                 events = IntervalEvents(statements.interval, leaves, self.limit)
                 topic.events[batch.partition] = events
-            for part in decoders.of(audit.topic.event_type).parts(batch):
+            for part in decoders.of(audit.topic.event_type).found_parts(batch):
                 topic.events[batch.partition].add(part)
             progressed()
         for each in self.topics:

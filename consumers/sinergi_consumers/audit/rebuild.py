@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from sinergi_consumers.audit.projection_check import ProjectionCheck
 from sinergi_consumers.audit.replay import Replay
 from sinergi_consumers.audit.verification import tree_sizes
-from sinergi_consumers.decode.decoder import Decoders
 from sinergi_consumers.sinks.postgresql import row_application, stored_statements
 from sinergi_consumers.sinks.postgresql.row_application import AppliedRows
 from sinergi_schemas import errors
@@ -70,7 +69,7 @@ class Rebuild:
                 as they are declared.
             SinergiError: the database or the topics cannot be read.
         """
-        decoders = Decoders(self.bus.catalog, self.bus.agreement_check)
+        decoders = self.bus.decoders(self.bus.agreement_check)
         positions = self._positions(connection, is_locking=False)
         check = ProjectionCheck(connection, [self.projection], decoders, _sizes(positions))
         self._check_tables(check)

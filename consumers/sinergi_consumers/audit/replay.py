@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sinergi_consumers.decode.decoder import Decoder
 from sinergi_consumers.reading.partition import Partition
 from sinergi_consumers.reading.record_leaves import RecordLeaves
 from sinergi_schemas import errors
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.audit.event_filter import ReplayFilter
     from sinergi_consumers.audit.statements import SignedStatement
     from sinergi_consumers.bus import Bus
+    from sinergi_consumers.decode.decoder import Decoder
     from sinergi_consumers.reading.partition import Leaves, VerifiedBatch
     from sinergi_consumers.reading.position import TopicIncarnation
     from sinergi_schemas.avro_types.nodes import RecordType
@@ -171,7 +171,7 @@ class Replay:
     # topics from being set up.
     @cached_property
     def _decoder(self) -> Decoder:
-        return Decoder(self.bus.catalog, self.topic.event_type)
+        return self.bus.decoder(self.topic.event_type)
 
     @cached_property
     def _empty(self) -> pl.DataFrame:
@@ -223,7 +223,7 @@ class Replay:
             if not leaves.messages:
                 yield self._empty
                 continue
-            for part in self._decoder.parts(leaves):
+            for part in self._decoder.found_parts(leaves):
                 for each in part.refused:
                     counts.refused.add(each.reason, each.message.offset, each.message.leaf_index)
                 not_agreed = self.bus.agreement_check.violations_by_leaf(part.events)

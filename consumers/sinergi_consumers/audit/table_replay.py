@@ -116,7 +116,9 @@ class TableReplay(Replay):
     ) -> Mapping[str, Position]:
         """Store a batch, in one transaction. Returns the positions after it."""
         target = self._target
-        parts = DecodedParts(target.decoders.of(batch.topic.event_type), batch)
+        decoder = target.decoders.of(batch.topic.event_type)
+        decoder.find_schemas(batch)
+        parts = DecodedParts(decoder, batch)
         placed = PlacedBatch(batch, positions, incarnation)
         refusals = None if target.past is None else target.past.refusals(batch)
         prepared = _as_now if refusals is None else refusals.prepared

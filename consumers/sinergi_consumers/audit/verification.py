@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from sinergi_consumers.audit import verified_parts, verified_rows
 from sinergi_consumers.audit.projection_check import LeafRange, ProjectionCheck
 from sinergi_consumers.audit.verified_parts import UNREAD, PositionResult
-from sinergi_consumers.decode.decoder import Decoders
 from sinergi_consumers.sinks.postgresql import stored_statements
 from sinergi_schemas import errors
 from sinergi_schemas.seal import checkpoint
@@ -80,7 +79,7 @@ class Verification:
         # The agency's own topics have no position, and no rows in its database.
         read = [each for each in audits if each.topic.agency != self.bus.reader]
         topics = [each.topic.name for each in read] if self.is_partial else None
-        decoders = Decoders(self.bus.catalog, self.bus.agreement_check)
+        decoders = self.bus.decoders(self.bus.agreement_check)
         stored = [
             each
             for each in stored_statements.stored_positions(connection)

@@ -23,9 +23,11 @@ from sinergi_schemas.limits import MOST_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from sinergi_consumers.decode.agreement_check import AgreementCheck
     from sinergi_consumers.decode.batches import RefusedEvent
+    from sinergi_consumers.decode.published_schemas import PublishedSchemas
     from sinergi_consumers.reading.partition import Leaves
     from sinergi_schemas.catalog import Catalog, Schema
     from sinergi_schemas.message import Message
@@ -50,12 +52,18 @@ class Decoder:
 
     Args:
         agreement_check: checks each event against the agreement that it names; None for no check.
+        published: finds schemas that the catalogue does not have; None for no others.
     """
 
     def __init__(
-        self, catalog: Catalog, event_type: str, agreement_check: AgreementCheck | None = None
+        self,
+        catalog: Catalog,
+        event_type: str,
+        agreement_check: AgreementCheck | None = None,
+        published: PublishedSchemas | None = None,
     ) -> None:
         self._agreement_check = agreement_check
+        self._published = published
         self._newest = catalog.newest(event_type)
         self._versions = {each.fingerprint: each for each in catalog.versions(event_type)}
         self._incompatible = {
@@ -68,7 +76,36 @@ class Decoder:
     @property
     def readable(self) -> list[bytes]:
         """The fingerprints of the schemas whose events this decoder can decode."""
-        return [each for each in self._versions if each not in self._incompatible]
+        installed = [each for each in self._versions if each not in self._incompatible]
+        event_type = self._newest.event_type
+        return [*installed, *(self._published.of(event_type) if self._published else ())]
+
+    def find_schemas(self, *batches: Leaves) -> None:
+        """Look for schemas of events that are not installed here. Call it before `parts`.
+
+        Raises:
+            Unavailable: the control topics cannot be read.
+        """
+        for each in batches:
+            self.find_schemas_of(each.topic.agency, {m.fingerprint for m in each.messages})
+
+    def find_schemas_of(self, agency: str, fingerprints: AbstractSet[bytes]) -> None:
+        """As `find_schemas`, for some fingerprints in events of an agency."""
+        unknown = fingerprints - self._versions.keys()
+        if unknown and self._published is not None:
+            self._published.find(agency, self._newest.event_type, unknown)
+
+    def schema(self, fingerprint: bytes) -> Schema | str:
+        """The schema of an event that can be decoded; or why it cannot."""
+        event_type = self._newest.event_type
+        if fingerprint in self._incompatible:
+            return self._incompatible[fingerprint]
+        if fingerprint in self._versions:
+            return self._versions[fingerprint]
+        if self._published is None:
+            return f"no schema of {event_type} is {fingerprint.hex()}"
+        found = self._published.of(event_type).get(fingerprint)
+        return found or self._published.why_not(event_type, fingerprint)
 
     def parts(self, *batches: Leaves) -> Iterator[DecodedBatch]:
         """The events of batches in parts of bounded size. A part is decoded when it is asked for.
@@ -91,16 +128,22 @@ class Decoder:
                 rows, size = rows + more_rows, size + more_bytes
         yield _joined(pending) if pending else DecodedBatch(self.empty_frame(), [])
 
+    def found_parts(self, *batches: Leaves) -> Iterator[DecodedBatch]:
+        """As `parts`, after `find_schemas`.
+
+        Raises:
+            Unavailable: as `find_schemas`.
+        """
+        self.find_schemas(*batches)
+        return self.parts(*batches)
+
     def _decode(self, portion: Origins) -> DecodedBatch:
         refused: list[RefusedEvent] = []
         decoded: list[pl.DataFrame] = []
         for fingerprint, places in _by_schema(portion.messages).items():
-            schema, alike = self._versions.get(fingerprint), portion.at(places)
-            if schema is None or fingerprint in self._incompatible:
-                what = self._incompatible.get(
-                    fingerprint, f"no schema of {self._newest.event_type} is {fingerprint.hex()}"
-                )
-                refused += (alike.refused(at, AWAITING_SCHEMA, what) for at in range(len(places)))
+            schema, alike = self.schema(fingerprint), portion.at(places)
+            if isinstance(schema, str):
+                refused += (alike.refused(at, AWAITING_SCHEMA, schema) for at in range(len(places)))
             else:
                 frame = self._frame(schema, alike, refused)
                 place = pl.Series(_PLACE, places, pl.Int64).gather(frame[_PLACE])
@@ -196,18 +239,26 @@ class Decoders:
     """A decoder for each event type, made when it is first asked for.
 
     Args:
-        agreement_check: see `Decoder`.
+        agreement_check, published: see `Decoder`.
     """
 
-    def __init__(self, catalog: Catalog, agreement_check: AgreementCheck | None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        agreement_check: AgreementCheck | None,
+        published: PublishedSchemas | None = None,
+    ) -> None:
         self._agreement_check = agreement_check
+        self._published = published
         self._catalog = catalog
         self._made: dict[str, Decoder] = {}
 
     def of(self, event_type: str) -> Decoder:
         """The decoder of an event type."""
         if event_type not in self._made:
-            self._made[event_type] = Decoder(self._catalog, event_type, self._agreement_check)
+            self._made[event_type] = Decoder(
+                self._catalog, event_type, self._agreement_check, self._published
+            )
         return self._made[event_type]
 
 

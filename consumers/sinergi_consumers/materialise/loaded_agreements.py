@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_consumers.decode.agreement_check import AgreementCheck
-from sinergi_consumers.decode.decoder import Decoders
 from sinergi_consumers.quarantine.automatic_retry import AutomaticRetry
 from sinergi_consumers.quarantine.leaf_reading import LeafReading
 from sinergi_consumers.quarantine.retry import QuarantineRetry
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from sinergi_consumers.bus import Bus
     from sinergi_consumers.materialise.store import Store
+    from sinergi_consumers.reading.partition import VerifiedBatch
     from sinergi_schemas.agreements.collection import Agreements
     from sinergi_schemas.catalog import Catalog
     from sinergi_schemas.clock import Clock
@@ -63,6 +63,14 @@ class LoadedAgreements:
         """The path of the agreement on a topic-partition."""
         return self._agreements.file_of(tp.event_topic)
 
+    def find_schemas(self, batch: VerifiedBatch) -> None:
+        """Look for schemas of a batch that are not installed here.
+
+        Raises:
+            Unavailable: the owner's control topic cannot be read.
+        """
+        self.decoders.of(batch.topic.event_type).find_schemas(batch)
+
     def reload(self) -> bool:
         """Read the agreements again, from time to time; whether they have changed.
 
@@ -88,7 +96,7 @@ class LoadedAgreements:
 
     def _adopt(self, agreements: Agreements) -> None:
         self._agreements = agreements
-        self.decoders = Decoders(self._bus.catalog, AgreementCheck(agreements, self._bus.reader))
+        self.decoders = self._bus.decoders(AgreementCheck(agreements, self._bus.reader))
         reading = LeafReading(lambda: self._bus.source, self._timeouts.silence)
         quarantine_retry = QuarantineRetry(
             self._store.sink, self._store.projections, self.decoders, reading

@@ -200,8 +200,7 @@ class Materialiser:
     def _verified(self) -> tuple[list[ClaimedBatch], dict[TopicPartition, ReadingError]]:
         """The batches that a checkpoint covers, and the topic-partitions that cannot be read on.
 
-        The verified leaves before a fault are returned first, and the error in the next round. A
-        topic-partition of which nothing has arrived costs nothing.
+        The verified leaves before a fault are returned first, and the error in the next round.
         """
         failed: dict[TopicPartition, ReadingError] = {}
         batches: list[ClaimedBatch] = []
@@ -209,6 +208,8 @@ class Materialiser:
             claim = self._claims[tp]
             try:
                 batch = self._verified_batch(claim)
+                if batch:
+                    self._loaded.find_schemas(batch)
             except (errors.TopicHalted, errors.Unavailable) as why:
                 failed[tp] = why
             else:
@@ -386,7 +387,7 @@ class Materialiser:
     def _retry_quarantined(self) -> None:
         """Try a few of the events again that quarantine holds without their bytes."""
         with self._report.left_for_later("quarantined events not read"):
-            self._loaded.automatic_retry.retry_unstored(self._claims)
+            self._loaded.automatic_retry.retry_some(self._claims.keys())
 
     def _leave(self) -> None:
         """End in order: publish the last receipts, leave the group, give the connection back."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_consumers.decode.agreement_check import NOT_AGREED
+from sinergi_consumers.decode.published_schemas import AGAIN_SECONDS
 from sinergi_consumers.quarantine.retry import AGREED, NOT_READ, UPGRADED, leaf_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_MOST = 200  # entries that one call of `retry_unstored` reads again
+_MOST = 200  # entries that one call of `retry_some` reads again
 _READ_SECONDS = 3.0
 _PAUSE_SECONDS = 2.0
 
@@ -37,6 +38,7 @@ class AutomaticRetry:
         self._quarantine_retry = quarantine_retry
         self._clock = clock
         self._next_read = clock.monotonic()
+        self._next_look = clock.monotonic() + AGAIN_SECONDS
         self._agreed: set[TopicPartition] = set()
         self._left: dict[TopicPartition, list[tuple[Decision, list[QuarantineKey]]]] = {}
         self._missed: set[tuple[TopicPartition, int]] = set()
@@ -58,15 +60,16 @@ class AutomaticRetry:
 
         Events that no agreement allows are checked once per partition, since the agreements of this
         object never change; if still no agreement allows them, nothing is written. Events whose
-        bytes are not in quarantine are left for `retry_unstored`.
+        bytes are not in quarantine are left for `retry_some`.
 
         Raises:
             Unavailable: the database does not answer.
             DatabaseBroken: the database refuses a statement.
         """
         sink = self._quarantine_retry.sink
-        readable = self._quarantine_retry.decoders.of(tp.event_topic.event_type).readable
-        due = [(UPGRADED, sink.awaiting_schema(tp, readable))]
+        decoder = self._quarantine_retry.decoders.of(tp.event_topic.event_type)
+        decoder.find_schemas_of(tp.event_topic.agency, sink.awaited_schemas([tp]).get(tp, set()))
+        due = [(UPGRADED, sink.awaiting_schema(tp, decoder.readable))]
         if tp not in self._agreed:
             due.append((AGREED, sink.not_agreed(tp)))
             self._left[tp] = []
@@ -80,18 +83,39 @@ class AutomaticRetry:
         self._left[tp] = left
         self._agreed.add(tp)
 
-    def retry_unstored(self, tps: Container[TopicPartition]) -> None:
-        """Read some events of one topic-partition again and retry them, if the pause is over.
-
-        It reads for some seconds and uses a few MiB, so a loop can call it between other work. If
-        it does not find an event, only `sinergi quarantine retry` reads further for it.
+    def retry_some(self, tps: Collection[TopicPartition]) -> None:
+        """Retry some events whose schema or agreement is available now.
 
         Args:
             tps: the topic-partitions that this worker has claimed.
 
         Raises:
-            Unavailable, NotPermitted: the database or the topic; a later call continues.
+            Unavailable: the database or a topic does not answer; a later call continues.
             DatabaseBroken: the database refuses a statement.
+        """
+        self._retry_published(tps)
+        self._retry_unstored(tps)
+
+    def _retry_published(self, tps: Collection[TopicPartition]) -> None:
+        """Once a minute, retry events whose schema the control topic of their owner has now.
+
+        A relay may have sent an event before its schema was written.
+        """
+        now = self._clock.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + AGAIN_SECONDS
+        for tp, fingerprints in self._quarantine_retry.sink.awaited_schemas(tps).items():
+            decoder = self._quarantine_retry.decoders.of(tp.event_topic.event_type)
+            decoder.find_schemas_of(tp.event_topic.agency, fingerprints)
+            if not fingerprints.isdisjoint(decoder.readable):
+                self.retry_stored(tp)
+
+    def _retry_unstored(self, tps: Container[TopicPartition]) -> None:
+        """Read some events of one topic-partition again and retry them, if the pause is over.
+
+        It reads for some seconds and uses a few MiB, so a loop can call it between other work. If
+        it does not find an event, only `sinergi quarantine retry` reads further for it.
         """
         if self._clock.monotonic() < self._next_read:
             return

@@ -188,7 +188,7 @@ class QuarantineRetry:
             messages = [each for each in found.values() if each]
             quarantined = QuarantinedLeaves(topic, tp.partition, messages)
             refused: dict[int, tuple[str, str]] = {}
-            for part in self.decoders.of(topic.event_type).parts(quarantined):
+            for part in self.decoders.of(topic.event_type).found_parts(quarantined):
                 refused |= _reasons(part.refused)
                 if decision is AGREED:
                     # Events that are still not agreed stay in quarantine unchanged.

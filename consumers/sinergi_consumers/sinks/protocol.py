@@ -9,6 +9,7 @@ from sinergi_consumers.reading.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -257,6 +258,12 @@ class Sink(Protocol):
 
     def with_waiting(self, tps: Collection[TopicPartition]) -> set[TopicPartition]:
         """The partitions with entries in quarantine that wait for a schema or an agreement."""
+        ...
+
+    def awaited_schemas(
+        self, tps: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, AbstractSet[bytes]]:
+        """The schemas that entries in quarantine wait for, at most a hundred of each partition."""
         ...
 
     def awaiting_schema(

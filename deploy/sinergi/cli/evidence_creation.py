@@ -145,7 +145,7 @@ def make(
         events=sorted(collected.events, key=lambda each: each.place),
         trees=collected.trees,
         heads=collected.heads,
-        schemas=collected.schemas(catalog),
+        schemas=[*collected.schemas.values()],
         agreements=[agreement_evidence(each) for each in used],
         keys=dict.fromkeys((*_keys(used), *(each.public for each in signers))),
         custody=_custody(settings, request, facts, now, place.logins(names)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sinergi.cli import root
 from sinergi.settings.model import BusRole
-from sinergi_consumers.decode import agreement_check, decoder
+from sinergi_consumers.decode import agreement_check, decoder, published_schemas
 from sinergi_consumers.projections import projection
 from sinergi_consumers.quarantine import leaf_reading, retry
 from sinergi_consumers.quarantine.admin import Contents, QuarantineState
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sinergi_consumers.quarantine.admin import Quarantine, Quarantined
-    from sinergi_consumers.quarantine.leaf_reading import LeafReading
     from sinergi_consumers.quarantine.retry import RetryOutcome
+    from sinergi_consumers.reading.source import KafkaSource
     from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
 
 
@@ -48,7 +48,7 @@ def all_contents(quarantine: Quarantine, rows: Sequence[Quarantined]) -> dict[in
             missing.setdefault(_tp(row), []).append(row)
     for tp, without in missing.items():
         wanted = {row.leaf_index: bytes.fromhex(row.leaf_hash) for row in without}
-        read = _reading().read(tp, wanted)
+        read = leaf_reading.LeafReading(_source).read(tp, wanted)
         found |= {
             row.id: Contents(leaf.key, leaf.datum)
             for row in without
@@ -72,10 +72,8 @@ def _not_read(row: Quarantined) -> errors.LeafNotRead:
     return errors.LeafNotRead(row.topic, row.partition, row.leaf_index)
 
 
-def _reading() -> LeafReading:
-    return leaf_reading.LeafReading(
-        lambda: source.KafkaSource(root.settings().connection(BusRole.CONSUMER))
-    )
+def _source() -> KafkaSource:
+    return source.KafkaSource(root.settings().connection(BusRole.CONSUMER))
 
 
 def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcome]:
@@ -97,8 +95,10 @@ def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcom
     database = settings.consumer_database
     with closing(sink.PostgresqlSink(database, projections, quota, timeouts.database)) as target:
         target.check()
-        decoders = decoder.Decoders(known, agreed)
-        retrying = retry.QuarantineRetry(target, projections, decoders, _reading())
+        published = published_schemas.PublishedSchemas(_source, known)
+        decoders = decoder.Decoders(known, agreed, published)
+        reading = leaf_reading.LeafReading(_source)
+        retrying = retry.QuarantineRetry(target, projections, decoders, reading)
         return list(retrying.retry(entries, decision))
 
 

@@ -19,6 +19,7 @@ from sinergi_consumers.audit.series import AuditSeries
 from sinergi_consumers.audit.table_replay import TableTarget
 from sinergi_consumers.decode.agreement_check import AgreementCheck
 from sinergi_consumers.decode.decoder import Decoders
+from sinergi_consumers.decode.published_schemas import PublishedSchemas
 from sinergi_consumers.projections.projection import projections_of
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_schemas import errors
@@ -147,7 +148,9 @@ def _target(
     # Where the reader's database records which events were refused, that decides.
     is_recorded = past is not None and past.records is not None
     check = None if is_recorded else AgreementCheck(scope.agreements, scope.reader)
-    return TableTarget(sink, database, projections, Decoders(catalog, check), past)
+    published = PublishedSchemas(lambda: scope.place.receipts_source, catalog)
+    decoders = Decoders(catalog, check, published)
+    return TableTarget(sink, database, projections, decoders, past)
 
 
 def _check_files(destination: Destination) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # No setting, like the time between heads: readers on the whole bus count on it.
 _SCHEMAS_SECONDS = 3_600.0
+_WAIT_SECONDS = 5.0
 _HEADS = b"heads"
 
 
@@ -63,6 +64,13 @@ class ControlTopic:
         for each in self._schemas:
             self._topic.put(f"schema/{each.fingerprint.hex()}".encode(), each.text)
         self._topic.serve()
+
+    def wait_for_schemas(self) -> None:
+        """Wait until the schemas are written, for a few seconds at most.
+
+        A reader that does not have the schema of an event looks for it once the event has arrived.
+        """
+        self._topic.wait_until_written(_WAIT_SECONDS)
 
     def publish_heads(self, trees: Mapping[TreeKey, Frontier]) -> None:
         """Write all heads in one signed note.

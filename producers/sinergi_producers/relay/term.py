@@ -152,6 +152,7 @@ class TermSetup:
             self._connection, agreements.bus, agency, keys, agreements.ring, self._clock
         )
         self._publish_schemas(control, counts)
+        control.wait_for_schemas()
         sender = Sender(self._connection, agreements.bus, agency, self._schema_ids(), self._clock)
         sealer = self._sealer(agreements, keys, counts)
         _log.info("leading", agency=agency, epoch=epoch)

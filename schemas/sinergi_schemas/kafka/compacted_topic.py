@@ -32,6 +32,7 @@ _log = structlog.get_logger(__name__)
 
 _PAUSE_SECONDS = (1.0, 60.0)
 _FINISH_PAUSE_SECONDS = 0.5
+_WAIT_SECONDS = 0.05
 _NEVER = Event()
 _NUMBERS = re.compile(r"\d+")
 
@@ -96,6 +97,20 @@ class CompactedTopic:
         if self._to_retry and self._clock.monotonic() >= self._retry_due:
             self._retry()
         confirmed, self._confirmed = self._confirmed, []
+        return confirmed
+
+    def wait_until_written(self, seconds: float) -> list[KeyedValue]:
+        """Wait until every value is confirmed or refused, for some time at most.
+
+        Returns:
+            The values that were confirmed.
+        """
+        end = SYSTEM.monotonic() + seconds
+        confirmed = self.serve()
+        while not self._to_retry >= self._unconfirmed.keys():
+            if (left := end - SYSTEM.monotonic()) <= 0:
+                break
+            confirmed += self.serve(min(left, _WAIT_SECONDS))
         return confirmed
 
     def finish(self, seconds: float) -> list[KeyedValue]:

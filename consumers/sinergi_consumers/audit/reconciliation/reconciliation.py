@@ -16,7 +16,6 @@ from sinergi_consumers.audit.reconciliation.comparison import SideComparison, Si
 from sinergi_consumers.audit.reconciliation.signed_counts import DayCount, DayKey
 from sinergi_consumers.audit.reconciliation.stated_counts import StatedComparison
 from sinergi_consumers.audit.reconciliation.topic_events import TopicEvents
-from sinergi_consumers.decode.decoder import Decoders
 from sinergi_schemas import errors
 from sinergi_schemas.topics import TopicPartition
 
@@ -112,7 +111,7 @@ class Reconciliation:
             SinergiError: the only topic cannot be read.
         """
         self._read_sizes()  # 1
-        decoders = Decoders(self.bus.catalog, None)
+        decoders = self.bus.decoders(None)
         events: dict[Topic, TopicEvents] = {}
         for audited in self.series.batches({}):  # 2
             topic = audited.audit.topic

@@ -36,7 +36,7 @@ class TopicEvents:
     def add(self, batch: VerifiedBatch) -> None:
         """Take the events of a batch; of those that nobody can read, only where they stand."""
         self.sizes[batch.partition] = batch.end
-        for part in self._decoder.parts(batch):
+        for part in self._decoder.found_parts(batch):
             day = pl.col("recorded_at").dt.convert_time_zone(self._zone).dt.date()
             columns = (
                 pl.col("partition"),

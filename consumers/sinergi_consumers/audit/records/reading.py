@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from sinergi_consumers.audit.audit import Audit, Copies
 from sinergi_consumers.audit.evidence.case_zone import CaseZone
 from sinergi_consumers.audit.near_keys import keep_nearest
-from sinergi_consumers.decode.decoder import Decoder
 from sinergi_consumers.reading.record_leaves import RecordLeaves
 from sinergi_schemas import codec, errors
 from sinergi_schemas.seal.merkle import Frontier, appended_inclusion_proof
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sinergi_consumers.bus import Bus
+    from sinergi_consumers.decode.decoder import Decoder
     from sinergi_schemas.catalog import Schema
     from sinergi_schemas.message import Message
     from sinergi_schemas.seal.reader import VerifiedLeaves
@@ -118,7 +118,7 @@ def read_record(
     """
     audit = Audit(bus, topic, Copies())
     audit.check_event_type()
-    decoder = Decoder(bus.catalog, topic.event_type)
+    decoder = bus.decoder(topic.event_type)
     key = record_id.encode()
     number = partition_for(key, bus.agreements.partitions(topic))
     found = SealedRecord(topic, record_id, audit)
@@ -166,13 +166,13 @@ def _revisions(
     """
     unread: dict[int, str] = {}
     not_agreed: dict[int, str] = {}
-    for decoded in decoder.parts(part):
+    for decoded in decoder.found_parts(part):
         unread |= {each.message.leaf_index: each.reason for each in decoded.refused}
         violations = bus.agreement_check.violations_by_leaf(decoded.events)
         not_agreed |= {index: each.why for index, each in violations.items()}
     for each in part.messages:
         index = each.leaf_index
-        schema = bus.catalog.by_fingerprint(each.fingerprint)
+        schema = bus.schema(part.topic.event_type, each.fingerprint)
         event = None
         if index not in unread and schema is not None:
             event, unread[index] = _event(each, schema)

@@ -62,6 +62,17 @@ _WAITING = """
     )
 """
 
+# A hostile publisher may have used any number of schemas.
+_AWAITED = """
+    SELECT at.topic, at.partition, used.fingerprint
+    FROM unnest(%s::text[], %s::integer[]) AS at (topic, partition)
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT q.fingerprint FROM sinergi_consumer.quarantine AS q
+        WHERE q.projection = ANY(%s) AND q.topic = at.topic AND q.partition = at.partition
+            AND q.reason = %s AND q.state IN ('open', 'superseded') LIMIT 100
+    ) AS used
+"""
+
 _CLEAR_HALTS = """
     DELETE FROM sinergi_consumer.halt AS h
     USING unnest(%s::text[], %s::integer[]) AS at (topic, partition)
@@ -217,6 +228,15 @@ class PostgresqlSink:
         with self._database.serving() as connection:
             rows = connection.execute(_WAITING, (*_places(tps), [*self._merges], reasons))
             return {TopicPartition(*row) for row in rows}
+
+    def awaited_schemas(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, set[bytes]]:
+        """The schemas that entries in quarantine wait for, at most a hundred of each partition."""
+        found: dict[TopicPartition, set[bytes]] = {}
+        with self._database.serving() as connection:
+            given = (*_places(tps), [*self._merges], AWAITING_SCHEMA)
+            for topic, number, fingerprint in connection.execute(_AWAITED, given):
+                found.setdefault(TopicPartition(topic, number), set()).add(bytes(fingerprint))
+        return found
 
     def awaiting_schema(
         self, tp: TopicPartition, fingerprints: Sequence[bytes]
