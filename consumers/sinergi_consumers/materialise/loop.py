@@ -210,11 +210,9 @@ class Materialiser:
                 batch = self._verified_batch(claim)
                 if batch:
                     self._loaded.find_schemas(batch)
+                    batches.append(ClaimedBatch(claim, batch))
             except (errors.TopicHalted, errors.Unavailable) as why:
                 failed[tp] = why
-            else:
-                if batch:
-                    batches.append(ClaimedBatch(claim, batch))
             if skipped := claim.partition.skipped.drain():
                 self._skipped.append((tp, skipped))
         self._arrived = {each.claim.tp for each in batches}

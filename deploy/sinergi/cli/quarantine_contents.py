@@ -21,6 +21,8 @@ from sinergi_schemas.topics import TopicPartition
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sinergi.settings.settings import Settings
+    from sinergi_consumers.decode.published_schemas import PublishedSchemas
     from sinergi_consumers.quarantine.admin import Quarantine, Quarantined
     from sinergi_consumers.quarantine.retry import RetryOutcome
     from sinergi_consumers.reading.source import KafkaSource
@@ -95,11 +97,19 @@ def retried(rows: Sequence[Quarantined], decision: Decision) -> list[RetryOutcom
     database = settings.consumer_database
     with closing(sink.PostgresqlSink(database, projections, quota, timeouts.database)) as target:
         target.check()
-        published = published_schemas.PublishedSchemas(_source, known)
-        decoders = decoder.Decoders(known, agreed, published)
+        decoders = decoder.Decoders(known, agreed, _published(settings, known))
         reading = leaf_reading.LeafReading(_source)
         retrying = retry.QuarantineRetry(target, projections, decoders, reading)
         return list(retrying.retry(entries, decision))
+
+
+def _published(settings: Settings, known: catalog.Catalog) -> PublishedSchemas | None:
+    """Schemas that are not installed; None if no setting says where the brokers are."""
+    try:
+        settings.connection(BusRole.CONSUMER)
+    except errors.SettingsRefused:
+        return None
+    return published_schemas.PublishedSchemas(_source, known)
 
 
 def _entry(row: Quarantined) -> QuarantineKey:
