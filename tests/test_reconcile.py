@@ -390,8 +390,8 @@ def test_counts_that_were_changed_or_are_of_another_zone_are_refused(
         ([zoned], "say --zone Asia/Jayapura"),
         ([file, file], "is counted in two files"),
         ([desk.pair.folder / "pks.toml"], "pks.toml holds no signed counts"),
-        ([tmp_path / "none.note"], "(No such file or directory); name a file that another agency"),
-        ([tmp_path], "(Is a directory); name a file that another agency has made with `sinergi"),
+        ([tmp_path / "none.note"], "(No such file or directory); check its name and folder"),
+        ([tmp_path], "(Is a directory); name a file in it"),
     ):
         status, out, err = desk.compare_counts(*files)
         assert (status, out) == (2, ""), files
