@@ -237,7 +237,8 @@ def _of_topics(place: ReadingPlace, catalog: Catalog, names: Sequence[Topic]) ->
 def _show_parts(parts: Sequence[VerifiedPart]) -> None:
     """Show what was verified of each topic, and then of the database."""
     topics = dict.fromkeys(each.topic for each in parts if each.topic)
-    shown = [each for topic in (*topics, "") for each in parts if each.topic == topic]
+    order = {topic: at for at, topic in enumerate((*topics, ""))}
+    shown = sorted(parts, key=lambda each: order[each.topic])
     rows: list[list[str | TableCell]] = [
         [topic or "the database", _named(same), TableCell(proof, STYLES[proof]), detail]
         for (topic, _, proof, detail), same in groupby(shown, key=_stated)
