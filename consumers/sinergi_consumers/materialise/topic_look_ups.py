@@ -63,7 +63,7 @@ class TopicLookUps:
         """
         try:
             return question(self._admin)
-        except (errors.ServiceAway, errors.BrokerCertificateRefused, errors.LoginRefused):
+        except (errors.ServiceAway, errors.HandshakeRefused):
             self._admin = open_admin(self._connection)
             raise
 

@@ -133,9 +133,7 @@ def _away(failure: errors.SinergiError | None) -> str:
 
     A database that refuses one more connection has answered, and the loop has its own.
     """
-    if isinstance(
-        failure, errors.BrokerAway | errors.BrokerCertificateRefused | errors.LoginRefused
-    ):
+    if isinstance(failure, errors.BrokerAway | errors.HandshakeRefused):
         return "brokers"
     if type(failure) is not errors.DatabaseAway or failure.sqlstate != "none":
         return ""

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 TOPIC, USER, RIGHT = "topic", "user", "right"
 
-_UNREACHED = (errors.ServiceAway, errors.BrokerCertificateRefused, errors.LoginRefused)
-
 
 class Progress:
     """Counts the changes that the brokers have confirmed, by their kind.
@@ -51,7 +49,7 @@ class Progress:
                     answer()
                 except errors.SinergiError as why:
                     first = first or why
-                    is_away |= isinstance(why, _UNREACHED)
+                    is_away |= isinstance(why, errors.ServiceAway | errors.HandshakeRefused)
                 else:
                     self._count(kind)
             if is_away:

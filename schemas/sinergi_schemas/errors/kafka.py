@@ -6,7 +6,11 @@ from sinergi_schemas.errors.policies import Refused, ServiceAway, TopicHalted, U
 from sinergi_schemas.plain_text import some
 
 
-class LoginRefused(Unavailable):
+class HandshakeRefused(Unavailable):
+    """The brokers and this machine do not let each other in. Mend the login or the certificate."""
+
+
+class LoginRefused(HandshakeRefused):
     """The brokers refuse the login: {what} ({reported}). Mend {setting} under {where} in
     sinergi.toml.
 
@@ -22,7 +26,7 @@ class LoginRefused(Unavailable):
     where: str = "[kafka]"
 
 
-class BrokerCertificateRefused(Unavailable):
+class BrokerCertificateRefused(HandshakeRefused):
     """The TLS certificate of {broker} is not valid here: {what} ({reported}). {remedy}.
 
     Attributes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sinergi_schemas.kafka.diagnosis import LoginOrigin
 
-MOST_BYTES = 1024 * 1024  # of a certificate
+_MOST_BYTES = 1024 * 1024  # of a certificate
 # The broker has answered a moment ago.
 _PROBE_SECONDS = 2.0
 _MOST_CHARACTERS = 200  # of a name in a certificate that nobody has verified
@@ -37,10 +37,7 @@ _OTHER_ISSUERS = frozenset({2, 7, 18, 19, 20, 21})
 _OTHER_HOSTS = frozenset({62, 64})
 
 
-Refusal = errors.BrokerCertificateRefused | errors.LoginRefused
-
-
-def explained(refused: errors.LoginRefused, origin: LoginOrigin) -> Refusal:
+def explained(refused: errors.LoginRefused, origin: LoginOrigin) -> errors.HandshakeRefused:
     """The same error with the one cause, where a look at the certificate tells it."""
     if refused.setting == ISSUER:
         return _of_broker(refused, origin) or refused
@@ -117,12 +114,19 @@ def _certificate_of(host: str, port: int) -> x509.Certificate | None:
         return None
 
 
-def _of_client(refused: errors.LoginRefused, path: str) -> errors.LoginRefused | None:
-    from cryptography import x509  # noqa: PLC0415 - as above
+def certificate_in(file: Path) -> x509.Certificate | None:
+    """The certificate in a file; None if it holds none that can be read."""
+    from cryptography import x509  # noqa: PLC0415 - only for those who log in by a certificate
 
     try:
-        found = x509.load_pem_x509_certificate(read_regular(Path(path), MOST_BYTES)[1])
+        return x509.load_pem_x509_certificate(read_regular(file, _MOST_BYTES)[1])
     except (OSError, ValueError):
+        return None
+
+
+def _of_client(refused: errors.LoginRefused, path: str) -> errors.LoginRefused | None:
+    found = certificate_in(Path(path))
+    if found is None:
         return None
     now = SYSTEM.now()
     if found.not_valid_after_utc < now:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from sinergi_schemas import errors
     from sinergi_schemas.clock import Clock
-    from sinergi_schemas.kafka.certificate_fault import Refusal
 
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +66,7 @@ class ClientErrors:
         self.login: errors.LoginRefused | None = None
         self.hint = ""
         self.origin = LoginOrigin()
-        self._explained: dict[str, tuple[float, Refusal]] = {}
+        self._explained: dict[str, tuple[float, errors.HandshakeRefused]] = {}
 
     def observe(self, error: KafkaError) -> None:
         """Take an error that belongs to no call. librdkafka calls this during a poll."""
@@ -98,12 +97,12 @@ class ClientErrors:
             _log.warning("brokers not reached", why=str(self.login or self.hint))
         return True
 
-    def refusal(self) -> Refusal | None:
+    def refusal(self) -> errors.HandshakeRefused | None:
         """Why the brokers do not let us in, for a call that raises it. It is not logged then."""
         self._is_reported = self._is_reported or bool(self.login or self.hint)
         return self.login and self.explained(self.login)
 
-    def explained(self, refused: errors.LoginRefused) -> Refusal:
+    def explained(self, refused: errors.LoginRefused) -> errors.HandshakeRefused:
         """As `certificate_fault.explained`, which is asked at most twice a minute."""
         now = self._clock.monotonic()
         known = self._explained.get(refused.reported)

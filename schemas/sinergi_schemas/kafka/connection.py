@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sinergi_schemas import errors
-from sinergi_schemas.files.input_file import read_regular
-from sinergi_schemas.kafka.certificate_fault import MOST_BYTES
+from sinergi_schemas.kafka.certificate_fault import certificate_in
 from sinergi_schemas.kafka.client_errors import ClientErrors, ClientLog
 from sinergi_schemas.kafka.diagnosis import LoginOrigin
 from sinergi_schemas.timeouts import DEFAULT, KafkaTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from sinergi_schemas.kafka.certificate_fault import Refusal
 
 CLIENT_ID = "sinergi"
 """The client id of all our clients."""
@@ -101,7 +98,7 @@ class Connection:
         """Something that a client of this connection tries to do."""
         return Attempt(self.principal, operation, tuple(sorted(topics)), group)
 
-    def away(self, what: str) -> Refusal | errors.BrokerAway:
+    def away(self, what: str) -> errors.HandshakeRefused | errors.BrokerAway:
         """The error for a call that got no answer.
 
         Args:
@@ -141,10 +138,7 @@ def _is_this_machine(broker: str) -> bool:
 
 def _subject(certificate: Path) -> str:
     """The subject of a client's certificate, which Kafka uses as the principal."""
-    from cryptography import x509  # noqa: PLC0415 - only for those who log in by a certificate
-
-    try:
-        found = x509.load_pem_x509_certificate(read_regular(certificate, MOST_BYTES)[1])
-    except (OSError, ValueError):
+    found = certificate_in(certificate)
+    if found is None:
         return f"<the subject of {certificate}>"
     return found.subject.rfc4514_string()
