@@ -17,6 +17,9 @@ _KAFKA = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _MURMUR_SEED = 0x9747B28C
 _MASK = 0xFFFFFFFF
 
+SCHEMA_KEY = re.compile(rb"schema/[0-9a-f]{64}")
+"""What the key of a schema in a control topic looks like."""
+
 
 def is_slug(text: str) -> bool:
     """Whether `text` is valid for an agency or event type: lower-case words joined by hyphens."""
@@ -98,6 +101,11 @@ class TopicPartition(NamedTuple):
 def control_topic(agency: str) -> str:
     """The name of the compacted topic with an agency's schemas and signed heads."""
     return f"sinergi.{agency}.control"
+
+
+def schema_key(fingerprint: bytes) -> bytes:
+    """The key of a schema in a control topic."""
+    return b"schema/" + fingerprint.hex().encode()
 
 
 def receipts_topic(agency: str) -> str:

@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from sinergi_schemas.topics import Topic
 
 _HEADS_KEY = b"heads"
-_SCHEMA = re.compile(rb"schema/[0-9a-f]{64}")
 _MOST_CLAIMS = 1_000
 _MOST_REMEMBERED = 20_000  # hashes of notes; without its hash, a note is only verified once more
 
@@ -117,7 +116,7 @@ class _MessageKeys(NamedTuple):
 
 
 def _heads_keys() -> _MessageKeys:
-    return _MessageKeys({_HEADS_KEY}, _SCHEMA)
+    return _MessageKeys({_HEADS_KEY}, topics.SCHEMA_KEY)
 
 
 def _receipt_keys(bus: Bus, topic: Topic, reader: str) -> _MessageKeys:

@@ -17,6 +17,7 @@ from sinergi_consumers.decode import frames
 from sinergi_consumers.decode.agreement_check import NOT_AGREED
 from sinergi_consumers.decode.batches import DecodedBatch, Origins
 from sinergi_consumers.decode.layout import Layout
+from sinergi_consumers.decode.published_schemas import missing
 from sinergi_consumers.decode.resolution import resolve
 from sinergi_schemas.avro_types import compatibility
 from sinergi_schemas.limits import MOST_KEY_BYTES
@@ -69,7 +70,7 @@ class Decoder:
         self._incompatible = {
             fingerprint: why
             for fingerprint, each in self._versions.items()
-            if (why := _why_incompatible(each, self._newest))
+            if (why := compatibility.why_incompatible(each, self._newest))
         }
         self._layout = Layout.of(self._newest)
 
@@ -103,7 +104,7 @@ class Decoder:
         if fingerprint in self._versions:
             return self._versions[fingerprint]
         if self._published is None:
-            return f"no schema of {event_type} is {fingerprint.hex()}"
+            return missing(event_type, fingerprint)
         found = self._published.of(event_type).get(fingerprint)
         return found or self._published.why_not(event_type, fingerprint)
 
@@ -260,14 +261,6 @@ class Decoders:
                 self._catalog, event_type, self._agreement_check, self._published
             )
         return self._made[event_type]
-
-
-def _why_incompatible(schema: Schema, newest: Schema) -> str:
-    """Why events of a version cannot be given the columns of the newest one; empty if they can."""
-    return "; ".join(
-        f"{each.path or schema.event_type}: {each.text}"
-        for each in compatibility.findings(schema, newest)
-    )
 
 
 def _portions(origins: Origins) -> Iterator[Origins]:

@@ -11,7 +11,6 @@ installed. Of its events the fields are read that this version knows.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from sinergi_schemas.avro_types import compatibility
 from sinergi_schemas.avro_types.shape import MOST_BYTES
 from sinergi_schemas.catalog import Schema
 from sinergi_schemas.clock import SYSTEM
-from sinergi_schemas.topics import TopicPartition, control_topic
+from sinergi_schemas.topics import SCHEMA_KEY, TopicPartition, control_topic, schema_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_KEY = re.compile(rb"schema/([0-9a-f]{64})")
 # Of a control topic, the newest messages. It is compacted, and gets some 1,500 messages a day.
 _MOST_MESSAGES = 200_000
 # Of each agency, so that none can keep the schemas of another from being read.
@@ -42,6 +40,11 @@ _MOST_KEPT = 256
 _MOST_KEPT_BYTES = 1024 * 1024
 _MOST_TAKEN = 64  # each costs a compiled decoder
 AGAIN_SECONDS = 60.0
+
+
+def missing(event_type: str, fingerprint: bytes) -> str:
+    """That there is no schema with a fingerprint, as the detail of an event in quarantine."""
+    return f"no schema of {event_type} is {fingerprint.hex()}"
 
 
 class PublishedSchemas:
@@ -71,8 +74,8 @@ class PublishedSchemas:
 
     def why_not(self, event_type: str, fingerprint: bytes) -> str:
         """Why events with a schema cannot be read, which is not installed and not among `of`."""
-        missing = f"no schema of {event_type} is {fingerprint.hex()}"
-        return self._refused.get((event_type, fingerprint), missing)
+        refused = self._refused.get((event_type, fingerprint))
+        return refused or missing(event_type, fingerprint)
 
     def find(self, agency: str, event_type: str, fingerprints: Collection[bytes]) -> bool:
         """Look for schemas of an agency's events that are not known here.
@@ -127,11 +130,10 @@ class PublishedSchemas:
 
     def _stated(self, key: bytes, text: bytes) -> tuple[bytes | None, bytes]:
         """The fingerprint of a schema, if the text has it and it is not installed here."""
-        named = _KEY.fullmatch(key)
-        if named is None or len(text) > MOST_BYTES:
+        if not SCHEMA_KEY.fullmatch(key) or len(text) > MOST_BYTES:
             return None, b""
         fingerprint = sha256(text).digest()
-        is_as_named = fingerprint.hex().encode() == named[1]
+        is_as_named = key == schema_key(fingerprint)
         is_new = is_as_named and self._catalog.by_fingerprint(fingerprint) is None
         return fingerprint if is_new else None, text
 
@@ -139,10 +141,7 @@ class PublishedSchemas:
         """Use a schema, or note why it cannot be used."""
         try:
             schema = Schema.of_another_agency(event_type, text)
-            why = "; ".join(
-                f"{each.path or event_type}: {each.text}"
-                for each in compatibility.findings(self._catalog.newest(event_type), schema)
-            )
+            why = compatibility.why_incompatible(self._catalog.newest(event_type), schema)
         except errors.SchemaRefused as refused:
             why = str(refused)
         if not why and self._taken_of[agency] >= _MOST_TAKEN:

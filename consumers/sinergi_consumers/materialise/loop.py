@@ -200,7 +200,8 @@ class Materialiser:
     def _verified(self) -> tuple[list[ClaimedBatch], dict[TopicPartition, ReadingError]]:
         """The batches that a checkpoint covers, and the topic-partitions that cannot be read on.
 
-        The verified leaves before a fault are returned first, and the error in the next round.
+        The verified leaves before a fault are returned first, and the error in the next round. A
+        topic-partition of which nothing has arrived costs nothing.
         """
         failed: dict[TopicPartition, ReadingError] = {}
         batches: list[ClaimedBatch] = []

@@ -18,6 +18,7 @@ from sinergi_consumers.quarantine.retry import AGREED, NOT_READ, UPGRADED, leaf_
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Sequence
+    from collections.abc import Set as AbstractSet
 
     from sinergi_consumers.quarantine.retry import QuarantineRetry, RetryOutcome
     from sinergi_consumers.sinks.protocol import Decision, QuarantineKey
@@ -66,10 +67,18 @@ class AutomaticRetry:
             Unavailable: the database does not answer.
             DatabaseBroken: the database refuses a statement.
         """
-        sink = self._quarantine_retry.sink
+        awaited = self._quarantine_retry.sink.awaited_schemas([tp])
+        self._retry_stored(tp, self._readable(tp, awaited.get(tp, frozenset())))
+
+    def _readable(self, tp: TopicPartition, awaited: AbstractSet[bytes]) -> list[bytes]:
+        """The schemas that a partition's events can be read with, after a look for some others."""
         decoder = self._quarantine_retry.decoders.of(tp.event_topic.event_type)
-        decoder.find_schemas_of(tp.event_topic.agency, sink.awaited_schemas([tp]).get(tp, set()))
-        due = [(UPGRADED, sink.awaiting_schema(tp, decoder.readable))]
+        decoder.find_schemas_of(tp.event_topic.agency, awaited)
+        return decoder.readable
+
+    def _retry_stored(self, tp: TopicPartition, readable: Sequence[bytes]) -> None:
+        sink = self._quarantine_retry.sink
+        due = [(UPGRADED, sink.awaiting_schema(tp, readable))]
         if tp not in self._agreed:
             due.append((AGREED, sink.not_agreed(tp)))
             self._left[tp] = []
@@ -106,10 +115,9 @@ class AutomaticRetry:
             return
         self._next_look = now + AGAIN_SECONDS
         for tp, fingerprints in self._quarantine_retry.sink.awaited_schemas(tps).items():
-            decoder = self._quarantine_retry.decoders.of(tp.event_topic.event_type)
-            decoder.find_schemas_of(tp.event_topic.agency, fingerprints)
-            if not fingerprints.isdisjoint(decoder.readable):
-                self.retry_stored(tp)
+            readable = self._readable(tp, fingerprints)
+            if not fingerprints.isdisjoint(readable):
+                self._retry_stored(tp, readable)
 
     def _retry_unstored(self, tps: Container[TopicPartition]) -> None:
         """Read some events of one topic-partition again and retry them, if the pause is over.

@@ -62,7 +62,7 @@ class ControlTopic:
         self._schemas = tuple(schemas)
         self._schemas_due = self._clock.monotonic() + _SCHEMAS_SECONDS
         for each in self._schemas:
-            self._topic.put(f"schema/{each.fingerprint.hex()}".encode(), each.text)
+            self._topic.put(topics.schema_key(each.fingerprint), each.text)
         self._topic.serve()
 
     def wait_for_schemas(self) -> None:

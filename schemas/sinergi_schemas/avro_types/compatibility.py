@@ -76,6 +76,11 @@ def findings(old: Schema, new: Schema) -> list[SchemaFinding]:
     return list(_Comparison(old, new).event())
 
 
+def why_incompatible(old: Schema, new: Schema) -> str:
+    """The same `findings` as one text; empty if there are none."""
+    return "; ".join(f"{each.path or old.event_type}: {each.text}" for each in findings(old, new))
+
+
 def undocumented(schema: Schema) -> list[SchemaFinding]:
     """The fields without a `doc`, each once and named by the record that defines it."""
     text = "it has no doc: say what it means, its unit and its Indonesian term"
