@@ -260,7 +260,7 @@ def _absence(audits: Sequence[Audit], record: str) -> str:
         )
     if outside:
         events = counted(len(outside), "event")
-        times = [local_text(each) for each in outside]
+        times = [each.isoformat(timespec="seconds") for each in outside]
         first, last = times[0], times[-1]
         when = f"at {first}" if first == last else f"from {first} to {last}"
         found.append(
