@@ -432,6 +432,7 @@ def test_every_function_of_a_producer_has_its_search_path_pinned(postgresql: str
     found = {name: rest for name, *rest in ask(owner_of(postgresql), functions)}
     pinned = '{"search_path=pg_catalog, pg_temp"}'
     assert found.pop("put") == [True, pinned, False]
+    assert found.pop("register_schema") == [True, pinned, False]
     assert set(map(tuple, found.values())) == {(False, pinned, False)}
 
 
@@ -501,9 +502,9 @@ def test_a_row_cannot_be_born_with_a_leaf_that_no_tree_has(postgresql: str) -> N
 
 
 def test_the_schemas_of_this_version_are_noted_by_the_upgrade(postgresql: str) -> None:
-    noted = "SELECT fingerprint, event_type, version, id FROM sinergi_producer.known_schema"
+    noted = "SELECT text, event_type, version, id FROM sinergi_producer.known_schema"
     assert {(bytes(each[0]), *each[1:]) for each in ask(owner_of(postgresql), noted)} == {
-        (each.fingerprint, each.event_type, each.version, each.id)
+        (each.text, each.event_type, each.version, each.id)
         for each in Catalog.shipped().all()
     }
     brought = "SELECT DISTINCT sinergi FROM sinergi_producer.known_schema"

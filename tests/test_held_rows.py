@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,27 +12,24 @@ import sqlalchemy as sa
 import tomli_w
 from hypothesis import given as given_any
 from hypothesis import strategies as st
-from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 import strategies
-from agency_pair import BUS, RELOADING, AgencyPair, agreement, running, transfer
+from agency_pair import BUS, RELOADING, AgencyPair, agreement, transfer
 from avro_schemas import damage
 from sinergi_producers.outbox import discarding
-from sinergi_producers.outbox.publishing import Outbox
-from sinergi_producers.relay.factory import build_relay
+from sinergi_producers.relay.registered_schemas import RegisteredSchema, UsableSchemas
 from sinergi_producers.relay.rights import RELAY
 from sinergi_producers.relay.row_check import (
     TOO_LONG,
     UNKNOWN_AGREEMENT,
     UNKNOWN_SCHEMA,
-    KnownSchema,
     RowCheck,
 )
 from sinergi_producers.relay.sealing import BEHIND, OutboxRow, Sealer, TreeKey
 from sinergi_schemas import codec, errors
 from sinergi_schemas.agreements.collection import Agreements
-from sinergi_schemas.catalog import Catalog, Schema
+from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.clock import new_event_id
 from sinergi_schemas.codes import Action, Purpose
 from sinergi_schemas.limits import MOST_DATUM_BYTES
@@ -50,11 +46,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sinergi_producers.relay.loop import Relay
     from sinergi_schemas.events import Event
 
 AGENCY = "lapas-rekaan"
 SHIPPED = Catalog.shipped()
+INSTALLED = UsableSchemas(SHIPPED, {}, {})
 RELAY_GRANTS = tuple(each.replace('"{role}"', "{role}") for each in grants(RELAY.rights, "{role}"))
 
 
@@ -89,10 +85,8 @@ def row_of(event: Event, **changes: Any) -> OutboxRow:
     return made._replace(**changes)
 
 
-def fault(
-    found: OutboxRow, agency: str, known: dict[bytes, KnownSchema] | None = None
-) -> str | None:
-    return RowCheck(agency, SHIPPED, known or {}).fault(found)
+def fault(found: OutboxRow, agency: str, schemas: UsableSchemas = INSTALLED) -> str | None:
+    return RowCheck(agency, schemas).fault(found)
 
 
 @given_any(strategies.events())
@@ -176,7 +170,7 @@ def test_what_the_agreement_that_an_event_names_does_not_allow_is_held(
     (agreed,) = agreements
     given_terms = {"agreement": agreed.hash, "record_id": record} | changes
     event = issued().model_copy(update=given_terms)
-    found = RowCheck(AGENCY, SHIPPED, {}, agreements).fault(row_of(event))
+    found = RowCheck(AGENCY, INSTALLED, agreements).fault(row_of(event))
     assert found is None if why is None else why in str(found)
 
 
@@ -185,9 +179,15 @@ def test_another_agencys_event_is_held() -> None:
 
 
 def test_the_version_that_has_a_newer_schema_is_named() -> None:
-    newer = {bytes(32): KnownSchema("transfer", 9, 77, "4.2.0")}
-    why = fault(row_of(issued(), fingerprint=bytes(32)), AGENCY, newer)
+    newer = {bytes(32): RegisteredSchema("transfer", 9, 77, "4.2.0")}
+    row = row_of(issued(), fingerprint=bytes(32))
+    why = fault(row, AGENCY, UsableSchemas(SHIPPED, newer, {}))
     assert why == f"{UNKNOWN_SCHEMA} transfer/9: install Sinergi 4.2.0 or newer"
+    why = fault(row, AGENCY, UsableSchemas(SHIPPED, newer, {bytes(32): "its id is taken"}))
+    assert why == (
+        f"{UNKNOWN_SCHEMA} transfer/9, and cannot use that of the database (its id is taken):"
+        " install Sinergi 4.2.0 or newer"
+    )
 
 
 @given_any(
@@ -408,71 +408,6 @@ def test_discarding_the_newest_revision_sets_the_record_back(pair: AgencyPair) -
         discarding.discard(pair.producer_url, [left])
         heads = "SELECT revision, action FROM sinergi_producer.head"
         assert pair.ask(heads, pair.producer) == [expected]
-
-
-@pytest.mark.usefixtures("brisk")
-def test_a_row_of_a_newer_schema_waits_for_the_version_that_has_it(pair: AgencyPair) -> None:
-    """An application of a later version publishes; its relay is installed a while after."""
-    text = SHIPPED.newest("transfer").text.replace(b'"doc": "', b'"doc": "Newer. ', 1)
-    newer = Catalog([*SHIPPED.all(), Schema.from_bytes("transfer", 2, 77, text)])
-    schema = newer.newest("transfer")
-    with pair.producer.begin() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO sinergi_producer.known_schema"
-                " (fingerprint, event_type, version, id, sinergi)"
-                " VALUES (:fingerprint, 'transfer', 2, 77, '4.2.0')"
-            ),
-            {"fingerprint": schema.fingerprint},
-        )
-    pair.publish(transfer("A"))
-    with Session(pair.producer) as session, session.begin():
-        Outbox(pair.publisher, pair.agreements, newer).publish(session, transfer("B"))
-    pair.publish(transfer("B", "CORRECTED"), transfer("C"))
-    with running(relaying(pair, SHIPPED).run):
-        until_sent(pair, 2)
-        pair.until(lambda: held(pair) == 2, "both revisions of B are held")
-    assert reasons(pair)["B"] in {
-        f"{UNKNOWN_SCHEMA} transfer/2: install Sinergi 4.2.0 or newer",
-        BEHIND,
-    }
-    newest = "SELECT held FROM sinergi_producer.outbox WHERE record_id = 'B' AND revision = 1"
-    ((why,),) = pair.ask(newest, pair.producer)
-    assert why == f"{UNKNOWN_SCHEMA} transfer/2: install Sinergi 4.2.0 or newer"
-    with running(relaying(pair, newer).run):
-        until_sent(pair, 4)
-    assert records(pair) == ["A", "C", "B", "B"]
-    assert verified(pair) == (4, 0)
-
-
-def test_what_a_newer_relay_has_sealed_an_older_one_sends(pair: AgencyPair) -> None:
-    """A standby of the former version takes over in the midst of an upgrade."""
-    text = SHIPPED.newest("transfer").text.replace(b'"doc": "', b'"doc": "Newer. ', 1)
-    newer = Catalog([*SHIPPED.all(), Schema.from_bytes("transfer", 2, 77, text)])
-    pair.publish(transfer("A"))
-    with Session(pair.producer) as session, session.begin():
-        Outbox(pair.publisher, pair.agreements, newer).publish(session, transfer("B"))
-    with running(relaying(pair, newer).run):
-        until_sent(pair, 2)
-    with pair.producer.begin() as connection:
-        connection.exec_driver_sql("UPDATE sinergi_producer.tree SET sent_size = 0")
-        connection.execute(
-            sa.text(
-                "INSERT INTO sinergi_producer.known_schema"
-                " (fingerprint, event_type, version, id, sinergi)"
-                " VALUES (:fingerprint, 'transfer', 2, 77, '4.2.0')"
-            ),
-            {"fingerprint": newer.newest("transfer").fingerprint},
-        )
-    with running(relaying(pair, SHIPPED).run):
-        until_sent(pair, 2)
-    first, again = messages(pair)[:2], messages(pair)[2:]
-    assert [each.value() for each in first] == [each.value() for each in again]
-    assert verified(pair) == (2, 2)
-
-
-def relaying(pair: AgencyPair, catalog: Catalog) -> Relay:
-    return build_relay(replace(pair.relay_setup, catalog=catalog))
 
 
 # A relay with rights of its own

@@ -39,7 +39,8 @@ class Bus:
 
     def __post_init__(self) -> None:
         """Look for further schemas where the topics are read."""
-        object.__setattr__(self, "published", PublishedSchemas(lambda: self.source, self.catalog))
+        source = self.source  # nothing refers to this bus, so its clients end with it
+        object.__setattr__(self, "published", PublishedSchemas(lambda: source, self.catalog))
 
     def schema(self, event_type: str, fingerprint: bytes) -> Schema | None:
         """A schema that is installed or was found; None without one."""

@@ -194,15 +194,24 @@ def _of_roles(roles: Sequence[DatabaseRole]) -> str:
 
 
 def _registration() -> str:
-    """The SQL that stores the schemas of this version, so that an older relay can name it."""
+    """The SQL that stores the schemas of this version, so that an older relay can use them.
+
+    What an application has said of a schema is replaced: the owner of the database knows better.
+    """
     rows = ", ".join(
         f"(pg_catalog.decode('{each.fingerprint.hex()}', 'hex'), '{each.event_type}',"
-        f" {each.version}, {each.id}, '{version('sinergi')}')"
+        f" {each.version}, {each.id}, '{version('sinergi')}',"
+        f" pg_catalog.decode('{each.text.hex()}', 'hex'))"
         for each in Catalog.shipped().all()
     )
     return (
-        "INSERT INTO sinergi_producer.known_schema (fingerprint, event_type, version, id, sinergi)"  # noqa: S608 - our own schemas
-        f" VALUES {rows} ON CONFLICT (fingerprint) DO NOTHING"
+        "INSERT INTO sinergi_producer.known_schema AS k"  # noqa: S608 - our own schemas
+        f" (fingerprint, event_type, version, id, sinergi, text) VALUES {rows}"
+        " ON CONFLICT (fingerprint) DO UPDATE"
+        " SET text = EXCLUDED.text, event_type = EXCLUDED.event_type,"
+        " version = EXCLUDED.version, id = EXCLUDED.id"
+        " WHERE (k.text, k.event_type, k.version, k.id)"
+        " IS DISTINCT FROM (EXCLUDED.text, EXCLUDED.event_type, EXCLUDED.version, EXCLUDED.id)"
     )
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sinergi_producers.outbox.caller_transaction import join
@@ -74,6 +75,11 @@ _PUT_MANY = (
     f" LATERAL sinergi_producer.put({', '.join(f'given.{name}' for name in _Row._fields)}) AS done"
     " ORDER BY given.place"
 )
+# `put` names the schema of an event that it has stored only if the database does not have it.
+_REGISTER = (
+    "SELECT sinergi_producer.register_schema(%(event_type)b::pg_catalog.text, %(version)b,"
+    " %(id)b, %(text)b::pg_catalog.bytea, %(sinergi)b::pg_catalog.text)"
+)
 _REFUSED = "refused: "
 
 
@@ -135,8 +141,9 @@ class Outbox:
             raise errors.EventRefused(event.event_type, ("traceparent: is not of version 00",))
         joined = join(session)
         issued, row = self._prepare(event, traceparent, backfill=False)
-        (result,) = _put(joined, [row])
-        return self._published(issued, result).event
+        results = _put(joined, [row])
+        self._register_schemas(joined, results)
+        return self._published(issued, results[0]).event
 
     def publish_many(
         self, session: Transaction, events: Iterable[Event], *, backfill: bool = False
@@ -170,6 +177,7 @@ class Outbox:
             for start in range(0, len(in_lock_order), _CHUNK):
                 chunk = in_lock_order[start : start + _CHUNK]
                 results = _put(joined, [row for _, _, row in chunk])
+                self._register_schemas(joined, results)
                 for (place, issued, _), result in zip(chunk, results, strict=True):
                     try:
                         done[place] = self._published(issued, result)
@@ -255,6 +263,19 @@ class Outbox:
             case status:
                 raise errors.ActionRefused(issued.action.value, _WHY[status])
 
+    def _register_schemas(self, joined: CallerTransaction, results: Iterable[_Result]) -> None:
+        """Register the schemas of stored events that the database lacks, for an older relay."""
+        lacking = {bytes(each.fingerprint or b"") for each in results if each.status == "put"}
+        for schema in filter(None, map(self._catalog.by_fingerprint, lacking)):
+            given = {
+                "event_type": schema.event_type,
+                "version": schema.version,
+                "id": schema.id,
+                "text": schema.text,
+                "sinergi": version("sinergi"),
+            }
+            joined.rows(_REGISTER, given)
+
     def _repeated(self, issued: Event, result: _Result) -> Event:
         """The event that is stored under the same event_id, if it has the same contents.
 
@@ -295,6 +316,7 @@ class Outbox:
 class _Result(NamedTuple):
     """The result of the SQL function `put`; it returns a datum only if the event was stored before.
 
+    Of an event that it has stored now, the fingerprint is given if the database lacks the schema.
     That is the hash of the leaf, then 8 bytes: `recorded_at` in microseconds since 1970. Before
     migration 0005 it was the whole datum (status `stored`), unless the row was pruned.
     """

@@ -1,6 +1,7 @@
-"""What an application needs in the agency's database to publish: one function, and no table.
+"""What an application needs in the agency's database to publish: two functions, and no table.
 
-`put` returns all that `publish` has to know, and runs with its owner's rights.
+`put` returns all that `publish` has to know, and `register_schema` stores a schema that the
+database lacks. Both run with their owner's rights.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ APPLICATION = RoleRights(
     "producer.database_roles.application",
     (
         on_schema("sinergi_producer"),
-        DatabaseRight("EXECUTE", DatabaseObject(ObjectKind.FUNCTION, "sinergi_producer", "put")),
+        *(
+            DatabaseRight("EXECUTE", DatabaseObject(ObjectKind.FUNCTION, "sinergi_producer", name))
+            for name in ("put", "register_schema")
+        ),
     ),
 )

@@ -242,5 +242,9 @@ def _action_after_the_first(document: Mapping[str, object]) -> str:
 def _schema(fingerprint: bytes, catalog: Catalog) -> Schema:
     schema = catalog.by_fingerprint(fingerprint)
     if schema is None:
-        raise errors.SchemaRefused(fingerprint.hex(), "this version does not have it")
+        what = (
+            "neither this version nor the database has it; install the version of Sinergi with"
+            " which the application publishes"
+        )
+        raise errors.SchemaRefused(fingerprint.hex(), what)
     return schema

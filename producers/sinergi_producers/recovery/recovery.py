@@ -24,6 +24,7 @@ from sinergi_producers.recovery.lost_events import Settlement, credible, settle
 from sinergi_producers.recovery.reading import TopicReading
 from sinergi_producers.recovery.restoring import RestoreStore, TreeExtension
 from sinergi_producers.relay import topic_beginning, topic_evidence
+from sinergi_producers.relay.registered_schemas import RegisteredSchemas
 from sinergi_producers.relay.sealing import TreeKey
 from sinergi_producers.relay.store import OutboxStore
 from sinergi_schemas.kafka.partitions import PartitionCheck
@@ -154,6 +155,8 @@ class Recovery:
         with closing(OutboxStore(self._url, self._timeouts)) as store:
             store.check()
             trees, pruned = store.trees(), store.pruned()
+            registered = RegisteredSchemas(store.registered_schemas, self._catalog)
+            self._catalog = registered.usable().catalog
         counts = topic_evidence.agreed_partitions(
             self._connection, agency, agreements, PartitionCheck(), self._clock.now()
         )

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sinergi_producers.relay.idle_pause import idle_pause
+from sinergi_producers.relay.row_check import UNKNOWN_SCHEMA
 from sinergi_producers.relay.sealing import MOST_MESSAGES, SealedBatch
 from sinergi_producers.relay.watermark import UnsealedRows
 from sinergi_schemas import errors
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from sinergi_schemas.timeouts import RelayTimeouts
 
 _log = structlog.get_logger(__name__)
+
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 class Relay:
@@ -223,6 +226,9 @@ class Relay:
         for why, ids in committed.held.items():
             _log.warning("rows held: see `sinergi outbox list --held`", why=why, rows=len(ids))
             self._observer.held(len(ids))
+            if why.startswith(UNKNOWN_SCHEMA):  # its publisher may have registered it since
+                soon = self._clock.monotonic() + _LOOK_AGAIN_SECONDS
+                self._reload_due = min(self._reload_due, soon)
 
     def _send(self, term: Term, to_send: SealedBatch) -> None:
         """Wait until everything before a batch is confirmed; then send it, and wait for it too."""

@@ -21,11 +21,12 @@ from sinergi_schemas.avro_types.quick_datum import quick_reader
 from sinergi_schemas.limits import MOST_DATUM_BYTES, MOST_KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from sinergi_producers.relay.registered_schemas import UsableSchemas
     from sinergi_producers.relay.sealing import OutboxRow
     from sinergi_schemas.agreements.collection import Agreements
-    from sinergi_schemas.catalog import Catalog, Schema
+    from sinergi_schemas.catalog import Schema
 
 TOO_LONG = "it is above 256 KiB"
 UNKNOWN_SCHEMA = "this relay does not have its schema"
@@ -111,33 +112,18 @@ _BEFORE_ZONE = re.compile(
 _TERMS = re.compile(rb"([\x80-\xff]{0,9}[\x00-\x7f])\x80\x01(.{64})([\x00-\x7f])", re.DOTALL)
 
 
-class KnownSchema(NamedTuple):
-    """A schema that some version of Sinergi has registered in this database.
-
-    Attributes:
-        id: its number in the Confluent framing.
-        sinergi: the version of Sinergi that brought it.
-    """
-
-    event_type: str
-    version: int
-    id: int
-    sinergi: str
-
-
 class RowCheck:
     """Checks the rows of one agency.
 
     Args:
-        known: the schemas registered in the database, by their fingerprints.
+        schemas: those that the relay can use, and those that the database names.
         agreements: those that events may name; None: they are not compared.
     """
 
     def __init__(
         self,
         agency: str,
-        catalog: Catalog,
-        known: Mapping[bytes, KnownSchema],
+        schemas: UsableSchemas,
         agreements: Agreements | None = None,
     ) -> None:
         self._agreements = agreements
@@ -153,8 +139,8 @@ class RowCheck:
         }
         self._agency = agency
         self._agency_text = encode_bytes(agency.encode())
-        self._known = known
-        self._forms = {each.fingerprint: _Form(each) for each in catalog.all()}
+        self._schemas = schemas
+        self._forms = {each.fingerprint: _Form(each) for each in schemas.catalog.all()}
 
     def fault(self, row: OutboxRow) -> str | None:
         """Why a row cannot be sent, in words that quote no value of it; None if it can."""
@@ -204,16 +190,15 @@ class RowCheck:
         return None if stated.purpose in terms.purposes else _OTHER_PURPOSE
 
     def _unknown(self, fingerprint: bytes) -> str:
-        known = self._known.get(fingerprint)
+        known = self._schemas.registered.get(fingerprint)
         if known is None:
             return (
                 f"{UNKNOWN_SCHEMA}, and no version that has upgraded this database had it: install"
                 " the version of Sinergi with which the application publishes, or discard it"
             )
-        return (
-            f"{UNKNOWN_SCHEMA} {known.event_type}/{known.version}: install Sinergi {known.sinergi}"
-            " or newer"
-        )
+        refused = self._schemas.refused.get(fingerprint)
+        why = f", and cannot use that of the database ({refused})" if refused else ""
+        return f"{UNKNOWN_SCHEMA} {known.name}{why}: install Sinergi {known.sinergi} or newer"
 
 
 class _Form:

@@ -119,3 +119,7 @@ LEADER = """
     SELECT holder, date_trunc('second', expires_at)::text FROM sinergi_producer.lease
     WHERE name = 'relay' AND holder IS NOT NULL
 """
+REGISTERED_SCHEMAS = """
+    SELECT fingerprint, event_type, version, id, sinergi, text FROM sinergi_producer.known_schema
+    ORDER BY registered_at, fingerprint
+"""

@@ -11,8 +11,8 @@ import structlog
 
 from sinergi_producers.outbox.releasing import release
 from sinergi_producers.relay import statements
+from sinergi_producers.relay.registered_schemas import RegisteredSchema
 from sinergi_producers.relay.rights import RELAY
-from sinergi_producers.relay.row_check import KnownSchema
 from sinergi_producers.relay.sealing import (
     OutboxRow,
     TreeKey,
@@ -267,14 +267,11 @@ class OutboxStore:
                 connection, event_types, fingerprints, has_new_agreements=has_new_agreements
             )
 
-    def known_schemas(self) -> dict[bytes, KnownSchema]:
-        """The schemas of all versions of Sinergi that have upgraded this database."""
+    def registered_schemas(self) -> dict[bytes, RegisteredSchema]:
+        """The schemas of all versions of Sinergi that have used this database, the oldest first."""
         with self._database.serving() as connection:
-            rows = connection.execute(
-                "SELECT fingerprint, event_type, version, id, sinergi"
-                " FROM sinergi_producer.known_schema"
-            ).fetchall()
-        return {fingerprint: KnownSchema(*rest) for fingerprint, *rest in rows}
+            rows = connection.execute(statements.REGISTERED_SCHEMAS).fetchall()
+        return {fingerprint: RegisteredSchema(*rest) for fingerprint, *rest in rows}
 
     def mark_sent(self, updates: Iterable[TreeUpdate]) -> None:
         """Record what the broker has confirmed."""

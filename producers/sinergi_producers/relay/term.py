@@ -2,7 +2,7 @@
 
 A term begins with step 0 of the relay: the topics are compared with the database, and what a topic
 has lost is marked as not sent. It ends when something fails, when another relay takes the lease, or
-when the agreements or the private keys have changed.
+when the agreements, the private keys or the schemas have changed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import structlog
 from sinergi_producers.relay import topic_evidence
 from sinergi_producers.relay.comparison import Comparison
 from sinergi_producers.relay.control_topic import ControlTopic
+from sinergi_producers.relay.registered_schemas import RegisteredSchemas
 from sinergi_producers.relay.row_check import RowCheck
 from sinergi_producers.relay.sealing import Sealer, TreeKey
 from sinergi_producers.relay.sending import Sender
@@ -25,6 +26,7 @@ from sinergi_schemas.kafka.partitions import PartitionCheck
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from sinergi_producers.relay.registered_schemas import UsableSchemas
     from sinergi_producers.relay.sealing import OutboxRow
     from sinergi_producers.relay.store import OutboxStore
     from sinergi_schemas.agreements.collection import Agreements
@@ -69,8 +71,10 @@ class Term:
         trees: each tree as it is sealed.
         sent: each tree as far as the broker has confirmed it.
         agreements: those under which the term began.
+        schemas: those that it can send; they are on the control topic.
         watermarks: where the next rows are looked for.
-        is_outdated: the agreements or the private keys have changed, so another term must begin.
+        is_outdated: the agreements, the private keys or the schemas have changed, so another term
+            must begin.
     """
 
     epoch: int
@@ -80,6 +84,7 @@ class Term:
     trees: dict[TreeKey, Frontier]
     sent: dict[TreeKey, Frontier]
     agreements: Agreements
+    schemas: UsableSchemas
     watermarks: Watermarks
     is_outdated: bool = False
 
@@ -105,7 +110,7 @@ class TermSetup:
         self._identity = identity
         self._store = store
         self._connection = connection
-        self._catalog = catalog
+        self._schemas = RegisteredSchemas(store.registered_schemas, catalog)
         self._clock = clock
         self._partition_check = PartitionCheck()
         self._released_for: frozenset[str] = frozenset()
@@ -151,17 +156,18 @@ class TermSetup:
         control = ControlTopic(
             self._connection, agreements.bus, agency, keys, agreements.ring, self._clock
         )
-        self._publish_schemas(control, counts)
+        schemas = self._schemas.usable()
+        self._publish_schemas(control, counts, schemas.catalog)
         control.wait_for_schemas()
-        sender = Sender(self._connection, agreements.bus, agency, self._schema_ids(), self._clock)
-        sealer = self._sealer(agreements, keys, counts)
+        sender = Sender(self._connection, agreements.bus, agency, schemas.ids, self._clock)
+        sealer = self._sealer(agreements, keys, counts, schemas)
         _log.info("leading", agency=agency, epoch=epoch)
         watermarks = Watermarks(full_read=self._timeouts.full_read)
-        return Term(epoch, sealer, control, sender, trees, sent, agreements, watermarks)
+        return Term(epoch, sealer, control, sender, trees, sent, agreements, schemas, watermarks)
 
     def reload(self, term: Term, report: ReloadReport) -> None:
-        """Read the agreements and the private keys again, and release the held rows whose reason no
-        longer applies.
+        """Read the agreements, the private keys and the registered schemas again, and release the
+        held rows whose reason no longer applies.
 
         If they have changed, the term is outdated. If they cannot be reloaded, the loaded ones stay
         in use.
@@ -183,9 +189,14 @@ class TermSetup:
         in_force = agreements.published_by(self._identity.agency, self._clock.now())
         if {each.event_type for each in in_force} - term.sealer.counts.keys():
             term.is_outdated = True
+        schemas = self._schemas.usable()
+        if schemas.catalog.all() == term.schemas.catalog.all():
+            term.schemas = schemas
+        else:
+            term.is_outdated = True  # the next term publishes them before it seals their events
         covered = [name for name in term.sealer.counts if term.sealer.is_agreed(name)]
-        term.sealer = replace(term.sealer, fault=self._row_fault(agreements))
-        known = [each.fingerprint for each in self._catalog.all()]
+        term.sealer = replace(term.sealer, fault=self._row_fault(agreements, term.schemas))
+        known = [each.fingerprint for each in term.schemas.catalog.all()]
         # An outdated term may still hold rows under the old agreements, so the release waits for
         # the next term.
         is_new = not term.is_outdated and self._released_for != term.versions
@@ -212,11 +223,13 @@ class TermSetup:
                 _log.warning("no agreement in force: waiting for one", topic=topic, why=why)
         self._left_aside = left_aside
 
-    def _publish_schemas(self, control: ControlTopic, event_types: Iterable[str]) -> None:
+    def _publish_schemas(
+        self, control: ControlTopic, event_types: Iterable[str], catalog: Catalog
+    ) -> None:
         """Publish the schemas of the agreed event types, as far as this version has them."""
-        agreed, known = {*event_types}, {*self._catalog.event_types}
+        agreed, known = {*event_types}, {*catalog.event_types}
         control.publish_schemas(
-            each for name in sorted(agreed & known) for each in self._catalog.versions(name)
+            each for name in sorted(agreed & known) for each in catalog.versions(name)
         )
         for name in sorted(agreed - known):
             _log.warning(
@@ -225,23 +238,18 @@ class TermSetup:
                 mend="install the version of Sinergi that has it",
             )
 
-    def _schema_ids(self) -> dict[bytes, int]:
-        """The number of each schema by its fingerprint, ours and those of newer versions.
-
-        A newer relay may have led before this one, and have sealed what this one has to send.
-        """
-        known = self._store.known_schemas()
-        return {fingerprint: each.id for fingerprint, each in known.items()} | {
-            each.fingerprint: each.id for each in self._catalog.all()
-        }
-
-    def _row_fault(self, agreements: Agreements) -> Callable[[OutboxRow], str | None]:
-        """The check whether a row can be sent, by the schemas that the database knows now."""
-        known = self._store.known_schemas()
-        return RowCheck(self._identity.agency, self._catalog, known, agreements).fault
+    def _row_fault(
+        self, agreements: Agreements, schemas: UsableSchemas
+    ) -> Callable[[OutboxRow], str | None]:
+        """The check whether a row can be sent."""
+        return RowCheck(self._identity.agency, schemas, agreements).fault
 
     def _sealer(
-        self, agreements: Agreements, keys: Sequence[SigningKey], counts: Mapping[str, int]
+        self,
+        agreements: Agreements,
+        keys: Sequence[SigningKey],
+        counts: Mapping[str, int],
+        schemas: UsableSchemas,
     ) -> Sealer:
         agency = self._identity.agency
 
@@ -252,7 +260,7 @@ class TermSetup:
         def why_not_in_force(name: str) -> str:
             return agreements.why_not_in_force(agency, name, self._clock.now())
 
-        fault = self._row_fault(agreements)
+        fault = self._row_fault(agreements, schemas)
         return Sealer(
             agreements.bus,
             agency,
