@@ -504,8 +504,7 @@ def test_a_row_cannot_be_born_with_a_leaf_that_no_tree_has(postgresql: str) -> N
 def test_the_schemas_of_this_version_are_noted_by_the_upgrade(postgresql: str) -> None:
     noted = "SELECT text, event_type, version, id FROM sinergi_producer.known_schema"
     assert {(bytes(each[0]), *each[1:]) for each in ask(owner_of(postgresql), noted)} == {
-        (each.text, each.event_type, each.version, each.id)
-        for each in Catalog.shipped().all()
+        (each.text, each.event_type, each.version, each.id) for each in Catalog.shipped().all()
     }
     brought = "SELECT DISTINCT sinergi FROM sinergi_producer.known_schema"
     assert ask(owner_of(postgresql), brought) == [(version("sinergi"),)]

@@ -170,6 +170,12 @@ class TwoAgencies:
             self._newer.run("-m", "sinergi", *settings, "db", "upgrade", "--role", role)
         self._begin(program)
 
+    def take_back(self, program: str) -> None:
+        """Let an instance of the older version go on, as one that was not upgraded yet."""
+        self._end(program)
+        self._versions[program] = OLDER
+        self._begin(program)
+
     def publish(self, vehicle: str, *records: str) -> None:
         """Record what is not recorded yet, and correct the rest, with the application's version."""
         words = []
@@ -241,3 +247,18 @@ def test_all_tables_are_right_whatever_is_upgraded_first(agencies: TwoAgencies, 
     current = {name: (name, revision, vehicle) for name, revision, vehicle in sorted(agencies.said)}
     assert agencies.rows("transfer", whole) == [*current.values()]
     agencies.read("verify")
+
+
+def test_an_older_reader_that_takes_over_leaves_no_value_of_a_revision_before(
+    agencies: TwoAgencies,
+) -> None:
+    """Two instances read, and one of them is upgraded before the other."""
+    agencies.upgrade(APPLICATION)
+    agencies.upgrade(READER)
+    agencies.publish("P 1 X", "R/0", "R/1")
+    agencies.until_read()
+    agencies.take_back(READER)
+    agencies.publish("P 2 X", "R/0")
+    agencies.until_read()
+    whole = "record_id, revision, vehicle"
+    assert agencies.rows("transfer", whole) == [("R/0", 2, None), ("R/1", 1, "P 1 X")]

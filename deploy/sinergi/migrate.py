@@ -177,7 +177,7 @@ def script(
     if projections:
         from sinergi_consumers.projections import ddl  # noqa: PLC0415 - a producer's host may lack polars
 
-        for statement in ddl.statements(projections, {}):
+        for statement in (*ddl.statements(projections, {}), ddl.registration(projections)):
             output.write(f"{statement};\n\n")
     output.write(_of_roles(roles))
     output.write("COMMIT;\n")
@@ -288,6 +288,7 @@ def _projection_tables(
     done = list(ddl.statements(projections, ddl.columns_in(connection)))
     for statement in done:
         connection.exec_driver_sql(statement.replace("%", "%%"))
+    connection.exec_driver_sql(ddl.registration(projections).replace("%", "%%"))
     table_swap.follow(driver, projections)
     return done
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SCHEMAS = ("sinergi", "sinergi_consumer", "sinergi_producer")
 # What `sinergi db upgrade` itself writes.
-_OF_MIGRATIONS = ("version", "known_schema", "lease")
+_OF_MIGRATIONS = ("version", "known_schema", "lease", "projection_column")
 _TABLES = """
     SELECT nspname, relname FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from psycopg import sql
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
@@ -84,6 +85,22 @@ def statements(
                 yield from _create(table)
             else:
                 yield from _extend(table, found[table.name])
+
+
+def registration(projections: Iterable[Projection]) -> str:
+    """The statement that registers the columns of projections, for materialisers of others."""
+    rows = [
+        f"('{projection.name}', '{table.name}', {sql.Literal(column.name).as_string()})"
+        for projection in projections
+        for table in projection.tables
+        for column in table.columns
+    ]
+    return (
+        "INSERT INTO sinergi_consumer.projection_column (projection, table_name, column_name)"  # noqa: S608 - literals
+        f" VALUES {', '.join(rows)} ON CONFLICT (table_name, column_name)"
+        " DO UPDATE SET projection = EXCLUDED.projection"
+        " WHERE projection_column.projection <> EXCLUDED.projection"
+    )
 
 
 def _create(table: sa.Table) -> Iterator[str]:

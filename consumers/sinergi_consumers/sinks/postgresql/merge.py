@@ -11,7 +11,7 @@ topic-partition, whose position the transaction has locked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from psycopg import sql
 from sinergi_consumers.projections.naming import INCOMING, PARTITION_TIME
 from sinergi_consumers.projections.projection import RECORDED_AT, SCHEMA, ProjectionKind
 from sinergi_consumers.sinks.postgresql.partitions import BOUNDS
+from sinergi_consumers.sinks.postgresql.undeclared import NOTHING, Undeclared
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:
@@ -79,10 +80,12 @@ class Merge:
 
     Attributes:
         is_partitioned: whether its tables are partitioned by time.
+        undeclared: what its tables have beside what it declares.
     """
 
     projection: Projection
     is_partitioned: bool = False
+    undeclared: Undeclared = NOTHING
 
     @property
     def may_be_partitioned(self) -> bool:
@@ -92,7 +95,12 @@ class Merge:
     @cached_property
     def partitioned(self) -> Merge:
         """The statements for the same tables, partitioned."""
-        return Merge(self.projection, is_partitioned=True)
+        return replace(self, is_partitioned=True)
+
+    @property
+    def has_children(self) -> bool:
+        """Whether rows of child tables belong to each row of the record table."""
+        return bool(self.projection.children or self.undeclared.children)
 
     def target(self, table: sa.Table) -> sql.Identifier:
         """The table into which rows of a table are merged."""
@@ -125,7 +133,7 @@ class Merge:
         table, which takes a fifth of the time.
         """
         insert = self.insert_winners(sql.SQL("true"))
-        if not self.projection.children:
+        if not self.has_children:
             return insert
         return sql.SQL(
             "WITH written AS ({}"
@@ -156,9 +164,17 @@ class Merge:
                 "DO UPDATE SET {} WHERE excluded.revision > stored.revision"
             ).format(
                 sql.SQL(", ").join(
-                    sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name))
-                    for column in record.columns
-                    if not column.primary_key
+                    [
+                        *(
+                            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name))
+                            for column in record.columns
+                            if not column.primary_key
+                        ),
+                        *(
+                            sql.SQL("{} = DEFAULT").format(sql.Identifier(name))
+                            for name in self.undeclared.columns
+                        ),
+                    ]
                 )
             )
         else:
@@ -255,19 +271,24 @@ class Merge:
             held=held,
         )
 
-    def delete_replaced(self, child: sa.Table) -> sql.Composed:
-        """Delete the child rows of replaced revisions.
+    @property
+    def child_targets(self) -> list[sql.Identifier]:
+        """All child tables, also those that are not declared."""
+        declared = [self.target(each) for each in self.projection.children]
+        return [*declared, *self._undeclared_children]
 
-        It finds each record by its key and each row by its ctid. In a plain join PostgreSQL would
-        scan the whole table, because it has no statistics of the winners.
-        """
-        return sql.SQL(
-            "DELETE FROM {real} AS stored USING {winner} AS winner WHERE winner.replaced"
-            " AND stored.agency = winner.agency AND stored.record_id = winner.record_id"
-            " AND stored.ctid = ANY (ARRAY(SELECT gone.place FROM {winner} AS winner, LATERAL ("
-            "SELECT stored.ctid AS place FROM {real} AS stored WHERE stored.agency = winner.agency"
-            " AND stored.record_id = winner.record_id OFFSET 0) AS gone WHERE winner.replaced))"
-        ).format(real=self.target(child), winner=WINNER)
+    @property
+    def _undeclared_children(self) -> list[sql.Identifier]:
+        return [sql.Identifier(SCHEMA, each) for each in self.undeclared.children]
+
+    @cached_property
+    def delete_undeclared(self) -> list[sql.Composed]:
+        """Delete the rows of replaced revisions from child tables that are not declared."""
+        return [_delete_replaced(each) for each in self._undeclared_children]
+
+    def delete_replaced(self, child: sa.Table) -> sql.Composed:
+        """Delete the child rows of replaced revisions."""
+        return _delete_replaced(self.target(child))
 
     def insert_children(self, child: sa.Table) -> sql.Composed:
         """Insert the child rows of winning revisions."""
@@ -304,6 +325,21 @@ class Merge:
         ).format(
             incoming=incoming(record), real=self.target(record), same_key=self._same_key("stored")
         )
+
+
+def _delete_replaced(child: sql.Identifier) -> sql.Composed:
+    """Delete the rows of replaced revisions from a child table.
+
+    It finds each record by its key and each row by its ctid. In a plain join PostgreSQL would scan
+    the whole table, because it has no statistics of the winners.
+    """
+    return sql.SQL(
+        "DELETE FROM {real} AS stored USING {winner} AS winner WHERE winner.replaced"
+        " AND stored.agency = winner.agency AND stored.record_id = winner.record_id"
+        " AND stored.ctid = ANY (ARRAY(SELECT gone.place FROM {winner} AS winner, LATERAL ("
+        "SELECT stored.ctid AS place FROM {real} AS stored WHERE stored.agency = winner.agency"
+        " AND stored.record_id = winner.record_id OFFSET 0) AS gone WHERE winner.replaced))"
+    ).format(real=child, winner=WINNER)
 
 
 def create_temporary_tables(merges: Iterable[Merge], *, persistent: bool) -> sql.Composed:

@@ -60,11 +60,14 @@ BEGIN
 END
 """)
 
-_CHILD = sql.SQL("""
+_CHILD_OF_REPLACED = sql.SQL("""
                 IF sinergi_replaced THEN
                     DELETE FROM {real} AS stored WHERE stored.agency = sinergi_event.agency
                         AND stored.record_id = sinergi_event.record_id;
                 END IF;
+""")
+
+_CHILD = sql.SQL("""
                 INSERT INTO {real} ({columns}{time}) SELECT {columns}{its_time}
                     FROM {incoming} AS arrived
                     WHERE arrived.leaf_index = sinergi_event.leaf_index;
@@ -108,17 +111,21 @@ def _block(statements: Merge) -> sql.Composed:
         replaced=statements.replaced,
         recorded_at=statements.recorded_at,
         children=sql.SQL("").join(
-            _CHILD.format(
-                real=statements.target(child),
-                columns=merge.columns(child),
-                incoming=merge.incoming(child),
-                time=time,
-                its_time=its_time,
-            )
-            for child in statements.projection.children
-        )
-        if statements.projection.children
-        else sql.SQL("NULL;"),
+            [
+                *(_CHILD_OF_REPLACED.format(real=each) for each in statements.child_targets),
+                *(
+                    _CHILD.format(
+                        real=statements.target(child),
+                        columns=merge.columns(child),
+                        incoming=merge.incoming(child),
+                        time=time,
+                        its_time=its_time,
+                    )
+                    for child in statements.projection.children
+                ),
+                sql.SQL("NULL;"),
+            ]
+        ),
         refused=_REFUSED,
         classes=sql.SQL(", ").join(faults.ROW_CLASSES),
         codes=sql.SQL(", ").join(faults.ROW_CODES),

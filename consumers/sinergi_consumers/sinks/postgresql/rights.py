@@ -65,6 +65,7 @@ MATERIALISER = RoleRights(
         *on_table("sinergi_consumer.quarantined_datum", "SELECT", "INSERT"),
         *on_table("sinergi_consumer.decision", "SELECT", "INSERT"),
         *on_table("sinergi_consumer.retention", "SELECT"),
+        *on_table("sinergi_consumer.projection_column", "SELECT"),
         *on_table("sinergi_consumer.halt", "SELECT", "INSERT", "UPDATE", "DELETE"),
         *on_table("sinergi_consumer.skipped", "SELECT", "INSERT", "UPDATE"),
         *JOURNAL.rights[1:],

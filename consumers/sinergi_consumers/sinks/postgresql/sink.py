@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sinergi_consumers.decode.agreement_check import NOT_AGREED
@@ -12,6 +13,7 @@ from sinergi_consumers.reading.position import Position, TopicIncarnation
 from sinergi_consumers.sinks.postgresql import merge, rights
 from sinergi_consumers.sinks.postgresql.merge import Merge
 from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
+from sinergi_consumers.sinks.postgresql.undeclared import undeclared
 from sinergi_consumers.sinks.protocol import EventWithoutBytes, QuarantineKey, Receipt
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, stored
@@ -38,6 +40,7 @@ _OWN = {
     "decision": ("projection", "topic", "partition", "leaf_index", "action", "outcome"),
     "halt": ("topic", "partition", "reason", "detail", "looks_at", "looks"),
     "skipped": ("topic", "partition", "cause", "messages", "first_offset", "last_offset"),
+    "projection_column": ("projection", "table_name", "column_name"),
 }
 
 
@@ -194,6 +197,7 @@ class PostgresqlSink:
         one_of = " or ".join(f"({', '.join(map(str, key))})" for key in keys[:_MOST_NAMED])
         with self._database.serving() as connection, stored.raising_epoch(_POSITION, one_of):
             rows = connection.execute(_CLAIM, [*map(list, zip(*keys, strict=True))]).fetchall()
+            self._learn_undeclared(connection)
         found: dict[TopicPartition, dict[str, Position]] = {tp: {} for tp in tps}
         for topic, partition, *row in rows:
             tp = TopicPartition(topic, partition)
@@ -319,8 +323,16 @@ class PostgresqlSink:
         """Close the connection."""
         self._database.close()
 
+    def _learn_undeclared(self, connection: psycopg.Connection) -> None:
+        """Look for what another version has made, which may have written to the records before."""
+        found = undeclared(connection, [each.projection for each in self._merges.values()])
+        for name, each in found.items():
+            if each != self._merges[name].undeclared:
+                self._merges[name] = replace(self._merges[name], undeclared=each)
+
     def _prepare(self, connection: psycopg.Connection) -> None:
         """Create the temporary tables before any savepoint, whose rollback would remove them."""
+        self._learn_undeclared(connection)
         connection.execute(
             merge.create_temporary_tables(
                 self._merges.values(), persistent=not self._database.is_pooled

@@ -14,7 +14,7 @@ from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import polars as pl
     import sqlalchemy as sa
@@ -126,12 +126,12 @@ class PostgresqlTransaction:
         statements = self._statements(projection)
         record = projection.record
         arrived = self._copy(statements, record, rows[record.name])
-        if projection.children:
+        if statements.has_children:
             self._empty(merge.WINNER)
         written = self._connection.execute(statements.upsert).rowcount
         self._connection.execute(statements.supersede_by_arrived)
-        if projection.children:
-            self._merge_children(statements, projection.children, rows)
+        if statements.has_children:
+            self._merge_children(statements, rows)
         if written == arrived or projection.kind is not ProjectionKind.HISTORY:
             return []  # a current table does not store earlier revisions
         return [index for (index,) in self._connection.execute(statements.conflicts)]
@@ -152,11 +152,12 @@ class PostgresqlTransaction:
                 found |= {index: found.get(index) for (index,) in conflicts}
         return found
 
-    def _merge_children(
-        self, statements: Merge, children: Iterable[sa.Table], rows: Mapping[str, pl.DataFrame]
-    ) -> None:
+    def _merge_children(self, statements: Merge, rows: Mapping[str, pl.DataFrame]) -> None:
         (replaced,) = self._connection.execute(merge.ANY_REPLACED).fetchone() or (False,)
-        for child in children:
+        if replaced:
+            for statement in statements.delete_undeclared:
+                self._connection.execute(statement)
+        for child in statements.projection.children:
             if replaced:
                 self._connection.execute(statements.delete_replaced(child))
             if self._copy(statements, child, rows[child.name]):
