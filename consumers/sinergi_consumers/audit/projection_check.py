@@ -17,7 +17,7 @@ from psycopg import sql
 
 from sinergi_consumers.audit.expected_rows import ExpectedRows
 from sinergi_consumers.decode.agreement_check import NOT_AGREED, UNKNOWN_AGREEMENT
-from sinergi_consumers.sinks.postgresql import expected_tables, retention
+from sinergi_consumers.sinks.postgresql import expected_tables, registered_columns, retention
 from sinergi_consumers.sinks.postgresql.expected_tables import (
     REFUSALS,
     SPLIT,
@@ -29,6 +29,7 @@ from sinergi_consumers.sinks.postgresql.merge import real
 from sinergi_consumers.sinks.postgresql.row_comparison import (
     HELD,
     UNCHECKED,
+    RowDifferenceKind,
     TableComparison,
     safe_value,
 )
@@ -36,6 +37,7 @@ from sinergi_schemas.topics import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     import psycopg
 
@@ -136,6 +138,7 @@ class TableResult:
         columns: in how many changed rows each column differs.
         first: the first difference.
         removed: how many expected rows are not there because they were removed as old enough.
+        added_at: when the columns that differ were added; None if one is older than that.
     """
 
     comparison: TableComparison
@@ -144,6 +147,7 @@ class TableResult:
     columns: Mapping[str, int]
     first: RowDifference | None
     removed: int = 0
+    added_at: datetime | None = None
 
     @property
     def differing(self) -> int:
@@ -295,13 +299,19 @@ class ProjectionCheck:
     def _of_table(self, comparison: TableComparison) -> TableResult:
         connection = self._connection
         removed = comparison.forget_removed(connection)
+        counts, columns = comparison.counts(connection), comparison.column_counts(connection)
+        table, kinds = comparison.table, {each.kind for each in counts}
+        # An older version left the columns empty, and of a list that it lacks all rows.
+        names = columns if kinds == {RowDifferenceKind.CHANGED} else [each.name for each in table.c]
+        added_at = registered_columns.added_at(connection, comparison.projection, table, names)
         return TableResult(
             comparison,
             comparison.compared(connection),
-            comparison.counts(connection),
-            comparison.column_counts(connection),
+            counts,
+            columns,
             next(comparison.rows(connection, 1), None),
             removed,
+            None if RowDifferenceKind.EXTRA in kinds else added_at,
         )
 
     def _removed_events(self, comparison: TableComparison) -> RemovedEvents | None:

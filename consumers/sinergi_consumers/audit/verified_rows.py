@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sinergi_consumers.audit.verified_parts import PartVerdict, VerifiedPart
 from sinergi_consumers.sinks.postgresql.row_comparison import RowDifferenceKind
 from sinergi_schemas.plain_text import counted, plain
+from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,7 @@ def _of_table(
         found = ", ".join(f"{n:,} {kind}{of_kind.get(kind, '')}" for kind, n in kinds.items())
         expected = table.rows - table.removed
         what = f"{found}; {expected:,} expected{_of_removed(table, result)}"
-        suspects = f"{_writers(table.comparison.structure)}{_publisher(result)}"
+        suspects = f"{_writers(table.comparison.structure)}{_publisher(result)}{_older(table)}"
         yield VerifiedPart("rows", name, PartVerdict.DISPROVED, what, suspects)
     if result.unchecked_records:
         first = result.unchecked[0]
@@ -113,6 +114,17 @@ def _publisher(result: ProjectionResult) -> str:
     if result.removed is None:
         return ""
     return ", or the publisher, by another event with the revision of one that was removed"
+
+
+def _older(table: TableResult) -> str:
+    """That no more than an older version may have written these rows."""
+    if table.added_at is None:
+        return ""
+    return (
+        f", or a materialiser of a version from before {local_text(table.added_at)}, when"
+        f" these columns were added: `sinergi rebuild {table.comparison.projection.name} --apply`"
+        " fills them"
+    )
 
 
 def _writers(structure: TableStructure) -> str:

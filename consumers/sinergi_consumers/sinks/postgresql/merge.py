@@ -22,7 +22,7 @@ from psycopg import sql
 from sinergi_consumers.projections.naming import INCOMING, PARTITION_TIME
 from sinergi_consumers.projections.projection import RECORDED_AT, SCHEMA, ProjectionKind
 from sinergi_consumers.sinks.postgresql.partitions import BOUNDS
-from sinergi_consumers.sinks.postgresql.undeclared import NOTHING, Undeclared
+from sinergi_consumers.sinks.postgresql.registered_columns import NOTHING, Undeclared
 from sinergi_schemas import errors
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ def verifier(projections: Iterable[Projection]) -> RoleRights:
     It is part of what a materialiser needs. Nothing can be changed with it; rows can be added to
     the journal alone.
     """
-    own = ("position", "checkpoint", "receipt", "quarantine", "retention")
+    own = ("position", "checkpoint", "receipt", "quarantine", "retention", "projection_column")
     reading = (each for name in own for each in on_table(f"sinergi_consumer.{name}", "SELECT"))
     rows = reader(projections).rights
     needed = (TEMPORARY, *JOURNAL.rights, *reading, *rows)

@@ -12,8 +12,8 @@ from sinergi_consumers.projections.projection import SCHEMA
 from sinergi_consumers.reading.position import Position, TopicIncarnation
 from sinergi_consumers.sinks.postgresql import merge, rights
 from sinergi_consumers.sinks.postgresql.merge import Merge
+from sinergi_consumers.sinks.postgresql.registered_columns import undeclared
 from sinergi_consumers.sinks.postgresql.transaction import PostgresqlTransaction
-from sinergi_consumers.sinks.postgresql.undeclared import undeclared
 from sinergi_consumers.sinks.protocol import EventWithoutBytes, QuarantineKey, Receipt
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import Database, stored

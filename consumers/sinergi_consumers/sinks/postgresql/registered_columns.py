@@ -1,4 +1,4 @@
-"""What another version of Sinergi has made for a projection, and this one does not declare.
+"""The columns that any version of Sinergi has made for a projection, also undeclared ones.
 
 A newer version of a schema adds columns and child tables, and a column that it no longer has stays.
 Two instances of a materialiser may be of different versions for a while. A later revision replaces
@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from sinergi_consumers.projections.projection import SCHEMA, ProjectionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
 
     import psycopg
+    import sqlalchemy as sa
 
     from sinergi_consumers.projections.projection import Projection
 
@@ -27,6 +29,13 @@ _REGISTERED = """
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attname = r.column_name
     WHERE a.attnum > 0 AND NOT a.attisdropped AND r.projection = ANY (%s)
     ORDER BY r.table_name, r.column_name
+"""
+
+_ADDED = """
+    SELECT max(c.registered_at) FROM sinergi_consumer.projection_column AS c
+    WHERE c.table_name = %s AND c.column_name = ANY (%s)
+    HAVING min(c.registered_at) > (SELECT min(first.registered_at)
+        FROM sinergi_consumer.projection_column AS first WHERE first.projection = %s)
 """
 
 
@@ -59,3 +68,15 @@ def undeclared(
             children = dict.fromkeys((*before.children, table))
             found[name] = before._replace(children=tuple(children))
     return found
+
+
+def added_at(
+    connection: psycopg.Connection,
+    projection: Projection,
+    table: sa.Table,
+    columns: Collection[str],
+) -> datetime | None:
+    """When the last of some columns was added; None if one is as old as the projection."""
+    given = (table.name, list(columns), projection.name)
+    found = connection.execute(_ADDED, given).fetchone()
+    return None if found is None else found[0]
