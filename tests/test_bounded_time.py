@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from sinergi import migrate
 from sinergi_consumers.materialise.store import Stored
-from sinergi_consumers.sinks.postgresql import merge, row_refusals
+from sinergi_consumers.sinks.postgresql import row_refusals
+from sinergi_consumers.sinks.postgresql.csv_rows import as_csv
 from sinergi_consumers.sinks.postgresql.sink import PostgresqlSink
 from sinergi_consumers.testing.sinks import (
     BUS,
@@ -223,8 +224,8 @@ def test_an_event_with_a_long_list_of_bad_elements_costs_one_copy_and_not_one_an
 def test_a_csv_falls_into_the_rows_that_it_was_made_of(text: str) -> None:
     table = sa.Table("t", sa.MetaData(), sa.Column("a", sa.Text), sa.Column("b", sa.Text))
     rows = pl.DataFrame({"a": [text, "plain", None, text], "b": [text, None, text, "x"]})
-    texts = row_refusals._texts(merge.as_csv(table, rows))
-    assert texts == [merge.as_csv(table, rows[at]) for at in range(rows.height)]
+    texts = row_refusals._texts(as_csv(table, rows))
+    assert texts == [as_csv(table, rows[at]) for at in range(rows.height)]
 
 
 def test_a_text_of_line_feeds_falls_into_rows_in_a_time_that_grows_with_its_size() -> None:

@@ -117,7 +117,8 @@ NO_RECEIPTS: Any = SimpleNamespace(proceed=lambda _: None, close=lambda: None)
 
 def of_relay(fault: errors.SinergiError) -> str:
     """What a relay does that meets a fault when it begins to lead."""
-    nothing = {name: lambda *_: None for name in ("check", "release_lease", "close")}
+    names = ("check", "release_lease", "close", "registered_schemas")
+    nothing = {name: lambda *_: None for name in names}
     backlog: Any = SimpleNamespace(take_lease=lambda: 7, **nothing)
     identity = Identity("lapas-rekaan", [], once(fault))
     nowhere: Any = None

@@ -201,7 +201,7 @@ def test_whoever_may_execute_a_function_cannot_replace_what_it_calls(
         " FROM pg_proc AS p WHERE p.pronamespace::regnamespace::text LIKE 'sinergi%'"
     )
     found = owned.rows(functions)
-    assert len(found) == 5
+    assert len(found) == 6
     for name, settings, public in found:
         assert (settings, public) == ('{"search_path=pg_catalog, pg_temp"}', False), name
     for purpose in ATTACKS:

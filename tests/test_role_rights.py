@@ -248,6 +248,8 @@ def test_each_right_of_the_application_is_used_and_missed_by_name(
     owned: OwnedDatabase, right: DatabaseRight
 ) -> None:
     outbox = Outbox(AGENCY, Agreements.load(EXAMPLE), Catalog.shipped())
+    # As if the application were of a newer version than the database.
+    owned.execute("UPDATE sinergi_producer.known_schema SET text = NULL")
     for by in (sqlalchemy_session, psycopg_connection):
         with without(owned, "application", right), by(owned.url("application")) as transaction:
             with pytest.raises(errors.GrantMissing) as found:

@@ -18,7 +18,7 @@ from sinergi_consumers.decode import frames
 from sinergi_consumers.decode.layout import POSITION, Layout
 from sinergi_consumers.projections import ddl
 from sinergi_consumers.projections.projection import PROVENANCE, current, history
-from sinergi_consumers.sinks.postgresql.merge import as_csv
+from sinergi_consumers.sinks.postgresql.csv_rows import as_csv
 from sinergi_consumers.sinks.postgresql.schema_tables import findings, judge
 from sinergi_schemas import codec, errors
 from sinergi_schemas.catalog import Catalog

@@ -13,17 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from io import BytesIO
 from typing import TYPE_CHECKING
 
-import polars as pl
 from psycopg import sql
 
 from sinergi_consumers.projections.naming import INCOMING, PARTITION_TIME
 from sinergi_consumers.projections.projection import RECORDED_AT, SCHEMA, ProjectionKind
 from sinergi_consumers.sinks.postgresql.partitions import BOUNDS
 from sinergi_consumers.sinks.postgresql.registered_columns import NOTHING, Undeclared
-from sinergi_schemas import errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,9 +31,6 @@ if TYPE_CHECKING:
 
 _TEMPORARY = "pg_temp"
 WINNER = sql.Identifier(_TEMPORARY, "sinergi_winner")
-
-# The database reads one part while Python writes the next one.
-ROWS_IN_ONE_PART = 4_000
 
 # `xmax` distinguishes updated from inserted rows. Only updated records have children to replace.
 _MAKE_WINNER = sql.SQL(
@@ -54,24 +48,6 @@ def incoming(table: sa.Table) -> sql.Identifier:
 def incoming_name(table: sa.Table) -> str:
     """The name of the temporary table without its schema, as in messages of PostgreSQL."""
     return f"{INCOMING}{table.name}"
-
-
-def as_csv(table: sa.Table, rows: pl.DataFrame) -> bytes:
-    """Rows as CSV for `Merge.copy`, with the columns in the table's order.
-
-    Raises:
-        ProjectionFailed: a column has a type that CSV cannot hold, such as a list.
-    """
-    columns = [column.name for column in table.columns]
-    octets = pl.selectors.binary().bin.encode("hex").str.replace("^", "\\x")
-    text = BytesIO()
-    try:
-        rows.select(columns).with_columns(octets).write_csv(text, include_header=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as why:
-        raise errors.ProjectionFailed(
-            table.name, f"rows cannot be written as CSV: {type(why).__name__}"
-        ) from None
-    return text.getvalue()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import polars as pl
 import psycopg
 
 from sinergi_consumers.sinks.postgresql import merge
+from sinergi_consumers.sinks.postgresql.csv_rows import as_csv
 from sinergi_schemas import errors
 from sinergi_schemas.postgresql import translate
 
@@ -70,7 +71,7 @@ def _unstorable(rows: pl.DataFrame) -> list[int]:
 def _can_be_sent(table: sa.Table, rows: pl.DataFrame) -> bool:
     """Whether the columns have types that a CSV can hold, whatever their values."""
     try:
-        merge.as_csv(table, rows[:0])
+        as_csv(table, rows[:0])
     except errors.ProjectionFailed:
         return False
     return True
@@ -90,7 +91,7 @@ class _Copy(NamedTuple):
         otherwise an event with a long list of bad elements would need one COPY per element.
         """
         leaves = rows["leaf_index"].to_list()
-        left = deque(zip(leaves, _texts(merge.as_csv(self.table, rows)), strict=True))
+        left = deque(zip(leaves, _texts(as_csv(self.table, rows)), strict=True))
         while left:
             piece = _piece(left, found)
             why, line = self.attempt([text for _, text in piece]) or (None, 0)

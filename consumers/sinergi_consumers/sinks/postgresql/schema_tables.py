@@ -23,7 +23,7 @@ from sinergi_consumers.projections.naming import (
     table_problem,
 )
 from sinergi_consumers.projections.projection import PROVENANCE, ProjectionKind, current, history
-from sinergi_consumers.sinks.postgresql.merge import as_csv
+from sinergi_consumers.sinks.postgresql.csv_rows import as_csv
 from sinergi_schemas import errors
 from sinergi_schemas.avro_types.compatibility import Judgement, SchemaFinding
 from sinergi_schemas.avro_types.nodes import ArrayType, RecordType, value_type

@@ -9,6 +9,7 @@ import psycopg
 
 from sinergi_consumers.projections.projection import ProjectionKind
 from sinergi_consumers.sinks.postgresql import merge, one_by_one, partitions, row_refusals
+from sinergi_consumers.sinks.postgresql.csv_rows import ROWS_IN_ONE_PART, as_csv
 from sinergi_consumers.sinks.postgresql.quarantine_rows import QuarantineRows
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.postgresql import translate
@@ -245,8 +246,8 @@ class PostgresqlTransaction:
             self._connection.cursor() as cursor,
             cursor.copy(statements.copy(table)) as copy,
         ):
-            for part in rows.iter_slices(merge.ROWS_IN_ONE_PART):
-                copy.write(merge.as_csv(table, part))
+            for part in rows.iter_slices(ROWS_IN_ONE_PART):
+                copy.write(as_csv(table, part))
         return rows.height
 
 

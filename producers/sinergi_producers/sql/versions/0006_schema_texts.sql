@@ -18,13 +18,13 @@ BEGIN
     THEN
         RETURN false;
     END IF;
-    -- Another transaction that registers the same schema may stay open for hours. No publisher waits
-    -- for it: what it has not registered in the end, a later call registers.
-    IF NOT pg_catalog.pg_try_advisory_xact_lock(
-        pg_catalog.hashtextextended('sinergi schema ' || pg_catalog.encode(the_fingerprint, 'hex'), 0))
-    THEN
+    -- Another transaction that registers a schema may stay open for hours. No publisher waits for it:
+    -- what it has not registered in the end, a later call registers.
+    BEGIN
+        LOCK TABLE sinergi_producer.known_schema IN SHARE ROW EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
         RETURN false;
-    END IF;
+    END;
     -- Only the owner of the database registers more than that.
     IF (SELECT pg_catalog.count(*) FROM sinergi_producer.known_schema) >= 256 THEN
         RETURN false;
