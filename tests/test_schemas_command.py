@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agency_pair import BUS, DATABASE, agreement, signs_nothing_else
 from avro_schemas import event_of, field
+from signed_agreement import write_signed
 from sinergi.cli.root import run
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.seal.keys import Algorithm, SigningKey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,3 +166,82 @@ def test_check_of_what_cannot_be_read_is_one_line_and_status_2(
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert run(["schemas", command, "--help"]) == 0
     assert f"Example: sinergi schemas {command}" in capsys.readouterr().out
+
+
+# What changed
+
+
+OLDER = event_of(field("x", "int"), field("gone", ["null", "string"]))
+NEWER = event_of(field("x", "long"), field("seen", ["null", "string"]))
+
+
+def diff(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str, str]:
+    status = run([*options, "schemas", "diff", "probe/1", "probe/2", "--folder", str(folder)])
+    return (status, *capsys.readouterr())
+
+
+def test_a_diff_names_each_changed_field_and_what_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = diff(write(tmp_path, OLDER, NEWER), capsys)
+    assert status == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["probe/1", "→", "probe/2:", "3", "changes"]
+    assert ["x", "type", "int", "long"] in [row[:4] for row in rows]
+    assert ["seen", "added", "string?"] in [row[:3] for row in rows]
+    assert ["gone", "removed", "string?"] in [row[:3] for row in rows]
+    assert "probe/1 and probe/2 do not read each other: x: int became long" in err
+
+
+def test_a_diff_names_new_codes_protection_and_meaning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(files("sinergi_schemas") / "avro", tmp_path / "avro")  # type: ignore[arg-type]
+    parsed = json.loads(Catalog.shipped().newest("transfer").text)
+    for each in parsed["fields"]:
+        if each["name"] == "reason":
+            each["type"]["symbols"].append("FLOOD")
+        if each["name"] == "movement_id":
+            each["doc"] = "Another meaning."
+            each["protected"] = True
+    (tmp_path / "avro/transfer/2.avsc").write_text(json.dumps(parsed))
+    with (tmp_path / "avro/ids.toml").open("a") as ids:
+        ids.write('"transfer/2" = 99\n')
+    options = ["schemas", "diff", "transfer/1", "transfer", "--folder", str(tmp_path / "avro")]
+    assert run([*options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    said = {(each["path"], each["kind"]): each["after"] for each in found["changes"]}
+    assert said == {
+        ("reason", "codes added"): "FLOOD",
+        ("movement_id", "protection"): "protected",
+        ("movement_id", "meaning"): "Another meaning.",
+    }
+    assert found["publishers"] is None
+
+
+@pytest.fixture
+def signed_settings(tmp_path: Path) -> Path:
+    """The settings of an auditor, with a signed agreement."""
+    key = SigningKey.generate(f"{BUS}/lapas-rekaan")
+    receipts = SigningKey.generate(f"{BUS}/bnnk-rekaan/{DATABASE}", Algorithm.COSIGNATURE)
+    folder = tmp_path / "agreements"
+    folder.mkdir()
+    document = agreement(key.public, receipts.public)
+    write_signed(folder / "pks.toml", document, (key, signs_nothing_else("bnnk-rekaan")))
+    file = tmp_path / "sinergi.toml"
+    file.write_text(f'agreements = "{folder}"\nkafka.bootstrap = "127.0.0.1:9"\n', "utf-8")
+    return file
+
+
+def test_a_diff_says_whom_it_concerns_by_the_agreements_in_force(
+    signed_settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--config", str(signed_settings), "schemas", "diff", "transfer/1", "transfer"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "transfer/1 → transfer/1: 0 changes"
+    assert lines[-2:] == ["publishers: lapas-rekaan", "readers: bnnk-rekaan"]
+
+
+def test_two_event_types_have_no_diff(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schemas", "diff", "transfer/1", "seizure"]) == 2
+    assert "seizure/1 cannot be used: it is no version of transfer" in capsys.readouterr().err

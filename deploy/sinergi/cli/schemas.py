@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sinergi.cli import terminal
+from sinergi.cli import root, terminal
 from sinergi.cli.options import AsJson, command_group
 from sinergi.cli.tables import ColumnKind, TableColumn
 from sinergi.exit_status import ExitStatus
 from sinergi_consumers.sinks.postgresql import schema_tables
+from sinergi_schemas import errors
 from sinergi_schemas.avro_types import compatibility
+from sinergi_schemas.avro_types.changes import changes
 from sinergi_schemas.avro_types.fields import described_fields
 from sinergi_schemas.catalog import Catalog
+from sinergi_schemas.clock import SYSTEM
+from sinergi_schemas.plain_text import counted
 
 if TYPE_CHECKING:
+    from sinergi_schemas.avro_types.changes import SchemaFieldChange
     from sinergi_schemas.avro_types.compatibility import Judgement, SchemaFinding
     from sinergi_schemas.avro_types.fields import DescribedField
     from sinergi_schemas.catalog import Schema
@@ -27,6 +32,14 @@ _FIELDS = (
     TableColumn("field"),
     TableColumn("type"),
     TableColumn("protected"),
+    TableColumn("meaning", ColumnKind.PROSE),
+)
+
+_CHANGES = (
+    TableColumn("field"),
+    TableColumn("change"),
+    TableColumn("before", ColumnKind.PROSE),
+    TableColumn("after", ColumnKind.PROSE),
     TableColumn("meaning", ColumnKind.PROSE),
 )
 
@@ -107,6 +120,71 @@ def check_schemas(
             terminal.show_line(f"each reads the events of every other version: {names}")
     if found:
         raise typer.Exit(ExitStatus.NEGATIVE)
+
+
+@app.command("diff")
+def diff_schemas(
+    old: Annotated[str, typer.Argument(metavar="TYPE/VERSION", help="The earlier version.")],
+    new: Annotated[str, typer.Argument(metavar="TYPE[/VERSION]", help="The later one.")],
+    *,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="With <event-type>/<n>.avsc and ids.toml; without it, the shipped."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show field by field what changed between two versions, and whom it concerns.
+
+    Those whom it concerns are the publishers and readers of the event type by the agreements in
+    force; they are shown where there is a settings file. A reader of the earlier version reads
+    events of the later one without the new fields, and a new code as UNKNOWN.
+
+    The exit status is 0 also if the versions do not read each other; standard error says so then.
+
+    Example: sinergi schemas diff transfer/1 transfer/2 --folder my-schemas
+    """
+    catalog = Catalog.shipped() if folder is None else Catalog.load(folder)
+    before, after = catalog.named(old), catalog.named(new)
+    if before.event_type != after.event_type:
+        raise errors.SchemaRefused(after.name, f"it is no version of {before.event_type}")
+    found = changes(before, after)
+    concerned = _concerned(after.event_type)
+    if as_json:
+        terminal.show_json(
+            {
+                "old": before.name,
+                "new": after.name,
+                "changes": [{**each._asdict(), "kind": each.kind.value} for each in found],
+                "publishers": None if concerned is None else concerned[0],
+                "readers": None if concerned is None else concerned[1],
+            }
+        )
+    else:
+        _show_changes(before, after, found)
+        for role, agencies in zip(("publishers", "readers"), concerned or (), strict=False):
+            terminal.show_line(f"{role}: {', '.join(agencies) or 'none'}")
+    if why := compatibility.why_incompatible(before, after):
+        terminal.note(f"sinergi: {before.name} and {after.name} do not read each other: {why}")
+
+
+def _show_changes(before: Schema, after: Schema, found: list[SchemaFieldChange]) -> None:
+    terminal.show_line(f"{before.name} → {after.name}: {counted(len(found), 'change')}")
+    if found:
+        terminal.show_line("")
+        rows = [[each.path, each.kind.value, each.before, each.after, each.doc] for each in found]
+        terminal.show_table(_CHANGES, rows)
+        terminal.show_line("")
+
+
+def _concerned(event_type: str) -> tuple[list[str], list[str]] | None:
+    """The publishers and readers of an event type; None where there is no settings file."""
+    settings = root.settings()
+    if settings.file is None:
+        return None
+    agreements, now = settings.agreements(), SYSTEM.now()
+    topics = [each for each in agreements.topics(now) if each.event_type == event_type]
+    readers = {reader for each in topics for reader in agreements.readers(each, now)}
+    return sorted({each.agency for each in topics}), sorted(readers)
 
 
 def _judged_as_tables(catalog: Catalog) -> list[Judgement]:
