@@ -109,7 +109,7 @@ def test_a_row_of_a_newer_schema_waits_for_the_version_that_has_it(pair: AgencyP
 
 
 @pytest.mark.usefixtures("brisk")
-def test_a_registered_schema_with_the_id_of_another_holds_only_its_own_rows(
+def test_a_registered_schema_with_the_id_of_another_holds_its_rows_until_the_owner_corrects_it(
     pair: AgencyPair,
 ) -> None:
     taken = SHIPPED.newest("seizure")
@@ -119,7 +119,12 @@ def test_a_registered_schema_with_the_id_of_another_holds_only_its_own_rows(
     with running(relaying(pair, SHIPPED).run):
         until_sent(pair, 2)
         pair.until(lambda: held(pair) == 1, "the row of the newer schema is held")
-    assert f"(its id {taken.id} is that of {taken.name})" in str(reasons(pair)["B"])
+        assert f"(its id {taken.id} is that of {taken.name})" in str(reasons(pair)["B"])
+        with pair.producer.begin() as connection:  # as the owner's upgrade does
+            corrected = "UPDATE sinergi_producer.known_schema SET id = 77 WHERE version = 2"
+            connection.exec_driver_sql(corrected)
+        until_sent(pair, 3)
+    assert verified(pair) == (3, 0)
 
 
 def test_where_an_application_has_registered_all_it_may_the_owners_upgrade_still_registers(

@@ -68,6 +68,14 @@ class UsableSchemas(NamedTuple):
         return known | {each.fingerprint: each.id for each in self.catalog.all()}
 
 
+class _Judged(NamedTuple):
+    """A registered schema: it is used, or else refused for a reason."""
+
+    registered: RegisteredSchema
+    schema: Schema | None
+    refused: str
+
+
 class RegisteredSchemas:
     """Reads the schemas of one database, and decides which of them can be used.
 
@@ -81,8 +89,7 @@ class RegisteredSchemas:
     ) -> None:
         self._read = read
         self._installed = installed
-        self._taken: dict[bytes, Schema] = {}
-        self._refused: dict[bytes, str] = {}
+        self._judged: dict[bytes, _Judged] = {}
 
     def usable(self) -> UsableSchemas:
         """The schemas that can be used now.
@@ -92,44 +99,49 @@ class RegisteredSchemas:
         """
         registered = self._read()
         for fingerprint, each in registered.items():
-            if self._is_new(fingerprint) and each.text is not None:
-                self._take(fingerprint, each, each.text)
-        catalog = Catalog([*self._installed.all(), *self._taken.values()])
-        return UsableSchemas(catalog, registered, dict(self._refused))
+            judged = self._judged.get(fingerprint)
+            # The owner of the database may have corrected what an application has said of it.
+            if self._is_wanted(fingerprint, each) and (not judged or judged.registered != each):
+                self._judge(fingerprint, each)
+        catalog = Catalog([*self._installed.all(), *self._taken()])
+        refused = {key: each.refused for key, each in self._judged.items() if each.refused}
+        return UsableSchemas(catalog, registered, refused)
 
-    def _is_new(self, fingerprint: bytes) -> bool:
-        return (
-            self._installed.by_fingerprint(fingerprint) is None
-            and fingerprint not in self._taken
-            and fingerprint not in self._refused
-        )
+    def _is_wanted(self, fingerprint: bytes, registered: RegisteredSchema) -> bool:
+        return self._installed.by_fingerprint(fingerprint) is None and registered.text is not None
 
-    def _take(self, fingerprint: bytes, registered: RegisteredSchema, text: bytes) -> None:
-        """Use a schema, or note why it cannot be used."""
+    def _taken(self) -> list[Schema]:
+        return [each.schema for each in self._judged.values() if each.schema is not None]
+
+    def _judge(self, fingerprint: bytes, registered: RegisteredSchema) -> None:
+        """Decide to use a schema, or note why it cannot be used."""
+        self._judged.pop(fingerprint, None)
         about = {"schema": registered.name, "fingerprint": fingerprint.hex()}
+        schema = None
         try:
             schema = Schema.from_bytes(
-                registered.event_type, registered.version, registered.id, text
+                registered.event_type, registered.version, registered.id, registered.text or b""
             )
             why = self._why_not(schema)
         except errors.SchemaRefused as refused:
             why = str(refused)
         if why:
-            self._refused[fingerprint] = why
+            self._judged[fingerprint] = _Judged(registered, None, why)
             _log.warning("schema in the database refused", why=why, **about)
             return
-        self._taken[fingerprint] = schema
+        self._judged[fingerprint] = _Judged(registered, schema, "")
         _log.info("schema taken from the database", sinergi=registered.sinergi, **about)
 
     def _why_not(self, schema: Schema) -> str:
         """Why a schema cannot be used beside those that are; empty if it can."""
         if schema.event_type not in self._installed.event_types:
             return "this version does not have its event type"
-        for each in (*self._installed.all(), *self._taken.values()):
+        taken = self._taken()
+        for each in (*self._installed.all(), *taken):
             if each.id == schema.id:
                 return f"its id {schema.id} is that of {each.name}"
             if each.name == schema.name:
                 return f"another schema is {each.name} already"
-        if len(self._taken) >= _MOST_TAKEN:
+        if len(taken) >= _MOST_TAKEN:
             return f"{_MOST_TAKEN} others are in use already"
         return compatibility.why_incompatible(self._installed.newest(schema.event_type), schema)
