@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sinergi_consumers.audit.removed_leaves import explained
 from sinergi_consumers.reading.partition import Partition
 from sinergi_consumers.reading.record_leaves import RecordLeaves
 from sinergi_schemas import errors
@@ -212,7 +213,6 @@ class Replay:
         """As `events`, for one partition.
 
         Args:
-            number: of the partition.
             wanted: the filter. If it names a record, only the events of that record are decoded.
             sizes: tree sizes; their roots are stored in the partition's counts.
         """
@@ -352,7 +352,7 @@ class Replay:
                     yield batch
             except errors.SealBroken as why:
                 self.check_same()
-                raise errors.FirstLeavesDeleted.of(why, counts.first_offset) from None
+                raise explained(why, scan, counts.first_offset) from None
 
 
 def _leaves_to_decode(batch: VerifiedBatch, wanted: ReplayFilter) -> Leaves:

@@ -88,7 +88,10 @@ def gather(bus: Bus, topic: Topic, observer: StatementObserver | None = None) ->
             observer,
         )
         with bus.source.open_scan(TopicPartition(name, 0)) as scan:
-            for chunk in scan.read(*scan.bounds()):
+            low, high = scan.bounds()
+            if low:  # compaction moves no first offset
+                found.beginnings[name] = low
+            for chunk in scan.read(low, high):
                 reading.add(chunk)
             found.unreadable.add(scan.drain_unreadable())
         found.largest += reading.largest.values()

@@ -157,6 +157,7 @@ class SignedStatements:
             not exist.
         skipped: messages that are not valid statements, by the name of their topic.
         unreadable: batches that could not be read, and may have held statements.
+        beginnings: the first offset of each topic of statements that has lost its first messages.
     """
 
     largest: list[SignedStatement] = field(default_factory=list)
@@ -170,6 +171,16 @@ class SignedStatements:
     missing_topics: list[str] = field(default_factory=list)
     skipped: dict[str, SkippedStatements] = field(default_factory=dict)
     unreadable: UnreadableCounts = field(default_factory=UnreadableCounts)
+    beginnings: dict[str, int] = field(default_factory=dict)
+
+    def deleted(self, topic: str) -> str:
+        """What the brokers have deleted of a topic of statements; empty if nothing."""
+        first = self.beginnings.get(topic)
+        return (
+            f"{topic} begins at offset {first}: the brokers have deleted older messages"
+            if first
+            else ""
+        )
 
     def of(self, partition: int) -> list[SignedStatement]:
         """The statements about one partition, the largest tree first."""
@@ -231,6 +242,8 @@ class SignedStatements:
             for topic, each in self.skipped.items()
         )
         found = [f"there is no topic {each}" for each in self.missing_topics]
+        hint = "`sinergi provision apply` sets cleanup.policy to compact"
+        found += [f"{self.deleted(each)}; {hint}" for each in self.beginnings]
         found += [*map(str, self.decreases), *map(str, self.claims[:_MOST_SHOWN]), *skipped]
         if more := max(len(self.claims) - _MOST_SHOWN, 0) + self.claims_beyond_limit:
             found.append(f"{counted(more, 'more claim')} without the owner's signature")

@@ -14,7 +14,7 @@ from sinergi_consumers.audit.statements import RECEIPT
 from sinergi_schemas.clock import SYSTEM
 from sinergi_schemas.plain_text import counted
 from sinergi_schemas.seal.heads import STALE_SECONDS
-from sinergi_schemas.topics import TopicPartition, receipts_topic
+from sinergi_schemas.topics import TopicPartition, control_topic, receipts_topic
 from sinergi_schemas.zones import local_text
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ def of_topic(audit: Audit, *, is_archived: bool) -> Iterator[VerifiedPart]:
     statements = audit.verdict.statements
     if not statements.has_heads:
         what = f"no heads signed by {agency} were found; newer messages may be missing"
+        if deleted := statements.deleted(control_topic(agency)):
+            what += f"; {deleted}"
         yield VerifiedPart("heads", name, PartVerdict.UNCHECKED, what, topic=name)
         return
     at = statements.heads_at
@@ -150,29 +152,32 @@ def of_receipts(
             if each.kind == RECEIPT and each.name == name
         }
         withheld = _withheld(audit, stated, published) if name == own_name else ""
-        reader = name.partition("/")[2]
+        reader, written = name.partition("/")[2], receipts_topic(name.split("/")[1])
+        if withheld and (deleted := statements.deleted(written)):
+            withheld += f"; {deleted}"
         if withheld and not is_archived:
-            written = receipts_topic(name.split("/")[1])
             suspects = f"the brokers' operator, or whoever else may write to {written}"
             found = PartVerdict.DISPROVED, withheld, suspects
         elif withheld:
             what = f"{withheld}: the archive may be older than that receipt"
             found = PartVerdict.UNCHECKED, what, ""
         else:
-            found = (*_of_stated(audit, stated), "")
+            found = (*_of_stated(audit, stated, written), "")
         yield VerifiedPart("receipts", reader, *found, topic=topic)
 
 
-def _of_stated(audit: Audit, stated: Mapping[int, int]) -> tuple[PartVerdict, str]:
+def _of_stated(audit: Audit, stated: Mapping[int, int], written: str) -> tuple[PartVerdict, str]:
     """What the receipts of one reader are worth, none of which is withheld.
 
     Args:
         stated: the size in its largest receipt, by partition.
+        written: the topic to which it writes them.
     """
+    deleted = audit.verdict.statements.deleted(written)
     verified = sum(each.verified for each in audit.partition_counts)
     if not stated and verified:
-        what = "no receipt was found: it is withheld, or nothing was read"
-        return PartVerdict.UNCHECKED, what
+        why = deleted or "it is withheld, or nothing was read"
+        return PartVerdict.UNCHECKED, f"no receipt was found: {why}"
     if not verified and audit.is_proved is None:
         what = "there are no verified leaves with which a receipt could be compared"
         return PartVerdict.UNCHECKED, what

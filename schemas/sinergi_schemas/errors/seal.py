@@ -184,6 +184,27 @@ class FirstLeavesDeleted(SealGap):
         return why
 
 
+class LeavesCompacted(SealGap):
+    """{origin} lacks leaf {index}, though its owner's checkpoint covers {size:leaves}, and there is
+    no message at {offsets} any more, as after compaction. The brokers' operator must set
+    cleanup.policy of this topic to delete, as `sinergi provision apply` does. Then restore the
+    messages from another copy of the topic.
+
+    Attributes:
+        start: the first offset without a message.
+        end: the offset after the last one.
+    """
+
+    start: int
+    end: int
+
+    @property
+    def offsets(self) -> str:
+        """The offsets, as text."""
+        last = self.end - 1
+        return f"offset {last}" if self.start == last else f"the offsets {self.start} to {last}"
+
+
 class CheckpointInvalid(SealBroken):
     """According to {source}, {origin} has {stated:leaves}, but only {size} of them are covered by
     a valid checkpoint: the last one is missing or was changed. Restore it from another copy, or ask
