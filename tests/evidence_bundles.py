@@ -553,6 +553,18 @@ def cases() -> dict[str, Case]:
             1,
             (places.CUSTODY,),
         ),
+        "custody-with-half-a-character": Case(
+            changed(_replaced(places.CUSTODY, b"Ombudsman", b"\\ud83dmbudsman")),
+            _ALL,
+            1,
+            (places.CUSTODY,),
+        ),
+        "search-with-half-a-character": Case(
+            changed(_replaced(places.SEARCH, b"MUT/2", b"MUT/2\\udc00")),
+            _ALL,
+            1,
+            (places.SEARCH,),
+        ),
         # Keys that are not given.
         "no-key": Case(
             whole,
