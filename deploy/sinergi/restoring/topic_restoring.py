@@ -3,8 +3,10 @@
     1. Check that the topic takes and keeps what is restored, by its settings.
     2. Compare what the topic has with the archive. It has to be empty, or to have the first
        messages of the archive and nothing else: then an earlier restore was broken off.
-    3. Write the other messages, each to its partition, in their order.
-    4. Check that nobody else has written meanwhile.
+    3. Write the other messages, each to its partition, in their order. Before each block, check
+       that nobody else has written: a restore that was stopped while another one finished would
+       write everything once more.
+    4. Check that once more.
 
 The same bytes give the same leaves. Offsets begin where the topic's next one is, so they may be
 others than before; nothing but a cache depends on them (docs/decisions/0004).
@@ -122,8 +124,8 @@ class TopicRestoring:
         """Write what the topic lacks. `check` has to be called before.
 
         Raises:
-            RestoreRefused: another process has written to the topic meanwhile, or a message is
-                larger than the topic takes.
+            RestoreRefused: another process has written to the topic meanwhile, it was created
+                again, or a message is larger than the topic takes.
             ArchiveDamaged: as `check`; what was written before stays, and a restore goes on there.
             NotPermitted, BrokerAway, BrokerRefuses, …: it cannot be written.
         """
@@ -131,6 +133,8 @@ class TopicRestoring:
         for each in self._partitions:
             skipped = self._kept[each.tp]
             for messages in self._blocks(each):
+                if skipped < len(messages):
+                    self._check_end(each.tp)
                 try:
                     for message in messages[skipped:]:
                         self._produce(producer, each.tp, message)
@@ -140,11 +144,14 @@ class TopicRestoring:
                     if errors.MessageTooLarge in (type(why), type(self._failure)):
                         raise self._too_large(*self._largest(each)) from None
                     raise
-                self._progressed(max(0, len(messages) - skipped))
+                added = max(0, len(messages) - skipped)
+                self._ends[each.tp] += added
+                self._progressed(added)
                 skipped = max(0, skipped - len(messages))
         kept = sum(self._kept.values())
         written = sum(each.messages for each in self._partitions) - kept
-        self._check_ends()
+        for each in self._partitions:
+            self._check_end(each.tp)
         lasting = self._has_lasting_settings
         return RestoredTopic(self._topic, written, kept, lasting, self._has_times())
 
@@ -246,18 +253,20 @@ class TopicRestoring:
         if error is not None and self._failure is None:
             self._failure = translate(error, self._attempt)
 
-    def _check_ends(self) -> None:
-        """Refuse if the topic has more new messages than were written.
+    def _check_end(self, tp: TopicPartition) -> None:
+        """Refuse if a topic-partition does not end after what it had and what was written.
 
         Raises:
-            RestoreRefused: it has.
+            RestoreRefused: it does not.
         """
-        for each in self._partitions:
-            end = self._source.offsets([each.tp])[each.tp].stop
-            if end != self._ends[each.tp] + each.messages - self._kept[each.tp]:
-                what = f"another process has written to {each.tp} meanwhile"
-                hint = "stop it, delete the topic, `sinergi provision apply`, and restore again"
-                raise errors.RestoreRefused(f"{what}; {hint}")
+        end = self._source.offsets([tp])[tp].stop
+        if end == self._ends[tp]:
+            return
+        what = f"another process has written to {tp} meanwhile; stop it"
+        if end < self._ends[tp]:
+            what = f"{tp} was created again meanwhile; make sure that nobody does so"
+        hint = "delete the topic, `sinergi provision apply`, and restore again"
+        raise errors.RestoreRefused(f"{what}, {hint}")
 
     def _has_times(self) -> bool | None:
         """Whether the brokers have kept the timestamps, as a last message shows."""
