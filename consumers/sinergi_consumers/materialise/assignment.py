@@ -120,7 +120,7 @@ class Assignment:
             sorted(self._counts),
             on_assign=self._on_assign,
             on_revoke=self._on_revoke,
-            on_lost=self._on_revoke,
+            on_lost=self._on_lost,
         )
 
     def poll(self, has_time: Callable[[], bool]) -> Iterator[Arrival]:
@@ -358,3 +358,14 @@ class Assignment:
             for offsets in (self._active, self._starting, self._lost):
                 offsets.pop(tp, None)
         consumer.incremental_unassign([to_client(tp) for tp in sorted(revoked)])
+
+    def _on_lost(
+        self, consumer: Consumer, partitions: list[confluent_kafka.TopicPartition]
+    ) -> None:
+        """The group took this worker for dead: it stood still, or the broker was out of reach."""
+        _log.warning(
+            "expelled from the group; joining again",
+            group=self._group,
+            topic_partitions=len(partitions),
+        )
+        self._on_revoke(consumer, partitions)

@@ -31,7 +31,7 @@ from sinergi_schemas.timeouts import DEFAULT
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from random import Random
 
@@ -47,6 +47,7 @@ WORKERS = 3
 # processes wait for each core, each takes so many times as long to start and to answer.
 LEFT_ALONE_SECONDS = DEFAULT.relay.lease + 5.0
 
+_EXPELLED = "expelled from the group; joining again"
 _SETTLED_SECONDS = 60.0
 _AWAKE_SECONDS = 30.0
 _PULSE_SECONDS = 0.1
@@ -153,14 +154,18 @@ class Crew:
 
     def _wake(self, asleep: dict[str, Worker]) -> None:
         """Let those go on who were thrown out: they join again, and rob nobody."""
-        last = self.monitor.claims()[-1].id
+        last, others = self.monitor.claims()[-1].id, list(self.present.values())
+        before = _expulsions(others)
         for each in asleep.values():
             each.resume()
         self.present |= asleep
         begun = SYSTEM.monotonic()
         self._until_shared(f"{sorted(asleep)} share again")
         self.report.fault(SYSTEM.monotonic() - begun, "a materialiser awake again")
-        self.report.problems += robbed(self.monitor.claims(last), asleep)
+        # On a busy machine the group may take another one for dead. What that one held then goes to
+        # any of them.
+        if _expulsions(others) == before:
+            self.report.problems += robbed(self.monitor.claims(last), asleep)
 
     def _join(self) -> None:
         name = f"m{next(self.names)}"
@@ -237,6 +242,11 @@ class RelayPair:
     def _join(self) -> Worker:
         self.all.append(self.bus.relay())
         return self.all[-1]
+
+
+def _expulsions(workers: Iterable[Worker]) -> int:
+    """How often the group has taken some workers for dead, as they say themselves."""
+    return sum(each["event"] == _EXPELLED for worker in workers for each in worker.said)
 
 
 def _judge(report: Report, monitor: ClaimMonitor, crew: Crew, relay_pair: RelayPair) -> None:
