@@ -276,7 +276,7 @@ def test_the_commands_of_the_runbook_do_what_it_says(
     page = RUNBOOKS.read_text(encoding="utf-8")
     section = page.partition("\n## The DBA gives rights\n")[2].partition("\n## ")[0]
     lines = re.findall(r"(?m)^\$ sinergi (.+)$", section)
-    assert len(lines) == 4
+    assert len(lines) == 5
     settings = tomllib.loads(re.findall(r"(?ms)^```toml\n(.+?)^```", section)[0])
     assert {of: set(settings[of]["database_roles"]) for of in settings} == {
         of: set(purposes) for of, purposes in PURPOSES.items()
@@ -290,7 +290,8 @@ def test_the_commands_of_the_runbook_do_what_it_says(
         capsys.readouterr()
         assert run(["--config", config, *command.split()]) == 0
         out = capsys.readouterr().out
-        assert bool(out) is bool(file)
+        is_done = "--plan" in command  # the upgrade before it has left nothing to do
+        assert bool(out) is (bool(file) and not is_done)
         if "--only-roles" in command:
             owned.execute(out)
     wanted = {right for who, needed in RIGHTS.items() for right in as_stored(who, needed)}

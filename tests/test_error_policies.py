@@ -55,6 +55,7 @@ ANSWERS: dict[Kind, str] = {
     errors.SettingsRefused: ENDS,
     errors.StoredStateInvalid: HALTS,
     errors.TablesMissing: ENDS,
+    errors.TablesNewer: ENDS,
     errors.TopicAway: TRIES_AGAIN,
 }
 POLICIES: Mapping[Kind, str] = {

@@ -18,8 +18,11 @@ import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from sinergi import database_roles, excess_rights, schema_owners
+from sinergi_schemas import errors
 from sinergi_schemas.catalog import Catalog
 from sinergi_schemas.postgresql import session, translate, translate_wrapped
 from sinergi_schemas.postgresql.address import ascribed
@@ -127,6 +130,7 @@ def upgrade(
         RolesRefused: a role cannot be made or granted; nothing was done.
         SchemasRefused: somebody else has made the schemas; nothing was done.
         TableNameTaken: something else has the name of a table; nothing was done.
+        TablesNewer: a newer version has migrated them; nothing was done.
     """
     try:
         with engine(url, "sinergi db") as opened:
@@ -184,6 +188,89 @@ def script(
     return output.getvalue()
 
 
+def plan(url: str, role: Role, projections: Sequence[Projection] = ()) -> str:
+    """The SQL that `upgrade` would run on a database as it is now; empty if there is none to run.
+
+    The database is only read, and nothing waits for it. Roles, their rights, and the partitions of
+    coming months are not part of it.
+
+    Raises:
+        DatabaseAway: the database does not answer.
+        DatabaseBroken: the user may not read what is there.
+        SchemasRefused, TableNameTaken, TablesNewer: as `upgrade`.
+    """
+    try:
+        with engine(url, "sinergi db") as opened, opened.begin() as connection:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            found = (
+                f"{_pending_migrations(connection, role)}{_pending(connection, role, projections)}"
+            )
+    except sa.exc.DBAPIError as why:
+        raise ascribed(translate_wrapped(why), url) from None
+    except psycopg.Error as why:
+        raise ascribed(translate(why), url) from None
+    return f"{_PREAMBLE}{found}COMMIT;\n" if found else ""
+
+
+def _pending_migrations(connection: sa.Connection, role: Role) -> str:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    schema_owners.foreign_schemas(driver, role.schemas, f"{role.schema}.version")
+    config, output = _config(role), StringIO()
+    done = _revision(connection, role, config)
+    if done == ScriptDirectory.from_config(config).get_current_head():
+        return ""
+    config.attributes["output"] = output
+    with _migrating:
+        command.upgrade(config, f"{done}:head" if done else "head", sql=True)
+    return output.getvalue()
+
+
+def _revision(connection: sa.Connection, role: Role, config: Config) -> str | None:
+    """The newest migration that was run; None if none was.
+
+    Raises:
+        TablesNewer: this version does not have it.
+    """
+    versions = {"version_table": "version", "version_table_schema": role.schema}
+    done = MigrationContext.configure(connection, opts=versions).get_current_revision()
+    revisions = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
+    if done is not None and done not in revisions:
+        raise errors.TablesNewer(role.value, done, revisions[0])
+    return done
+
+
+def _pending(connection: sa.Connection, role: Role, projections: Sequence[Projection]) -> str:
+    """What is to be done beside migrations: tables, columns, and what is registered of them."""
+    found: list[str] = []
+    if role is Role.PRODUCER:
+        found += [_registration()] if _lacks_schemas(connection) else []
+    elif projections:
+        from sinergi_consumers.projections import ddl  # noqa: PLC0415 - as in `script`
+
+        ddl.check_names(connection, projections)
+        found += ddl.statements(projections, ddl.columns_in(connection))
+        if not ddl.is_registered(connection, projections):
+            found.append(ddl.registration(projections))
+    return "".join(f"{each};\n\n" for each in found)
+
+
+def _lacks_schemas(connection: sa.Connection) -> bool:
+    if not sa.inspect(connection).has_table("known_schema", "sinergi_producer"):
+        return True
+    columns = sa.inspect(connection).get_columns("known_schema", "sinergi_producer")
+    if "text" not in {each["name"] for each in columns}:
+        return True
+    rows = connection.exec_driver_sql(
+        "SELECT fingerprint, text, event_type, version, id FROM sinergi_producer.known_schema"
+    )
+    known = {tuple(row) for row in rows}
+    return any(
+        (each.fingerprint, each.text, each.event_type, each.version, each.id) not in known
+        for each in Catalog.shipped().all()
+    )
+
+
 def script_of_roles(roles: Sequence[DatabaseRole]) -> str:
     """The SQL for roles alone, on a database that has the tables; it may be run again."""
     return f"{_PREAMBLE}{_of_roles(roles)}COMMIT;\n"
@@ -229,6 +316,7 @@ def _upgrade(
         else:
             connection.execute(sa.text(f"CREATE SCHEMA {role.schema}"))
         config = _config(role)
+        _revision(connection, role, config)
         config.attributes["connection"] = connection
         with _migrating:
             command.upgrade(config, "head")

@@ -87,13 +87,22 @@ def statements(
                 yield from _extend(table, found[table.name])
 
 
+def is_registered(connection: sa.Connection, projections: Iterable[Projection]) -> bool:
+    """Whether `registration` would change nothing."""
+    if not sa.inspect(connection).has_table("projection_column", "sinergi_consumer"):
+        return False
+    rows = connection.exec_driver_sql(
+        "SELECT projection, table_name, column_name FROM sinergi_consumer.projection_column"
+    )
+    known = {tuple(row) for row in rows}
+    return known.issuperset(_registered_columns(projections))
+
+
 def registration(projections: Iterable[Projection]) -> str:
     """The statement that registers the columns of projections, for materialisers of others."""
     rows = [
-        f"('{projection.name}', '{table.name}', {sql.Literal(column.name).as_string()})"
-        for projection in projections
-        for table in projection.tables
-        for column in table.columns
+        f"('{projection}', '{table}', {sql.Literal(column).as_string()})"
+        for projection, table, column in _registered_columns(projections)
     ]
     return (
         "INSERT INTO sinergi_consumer.projection_column (projection, table_name, column_name)"  # noqa: S608 - literals
@@ -101,6 +110,13 @@ def registration(projections: Iterable[Projection]) -> str:
         " DO UPDATE SET projection = EXCLUDED.projection"
         " WHERE projection_column.projection <> EXCLUDED.projection"
     )
+
+
+def _registered_columns(projections: Iterable[Projection]) -> Iterator[tuple[str, str, str]]:
+    for projection in projections:
+        for table in projection.tables:
+            for column in table.columns:
+                yield projection.name, table.name, column.name
 
 
 def _create(table: sa.Table) -> Iterator[str]:

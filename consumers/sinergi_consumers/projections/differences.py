@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sinergi_consumers.projections.projection import Projection
 
 _DECLARED = "sinergi_declared"
+_MISSING = "is not there"
 _COLUMNS = sa.text(
     "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull"
     " FROM pg_catalog.pg_attribute AS a"
@@ -65,6 +66,11 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         return f"{self.where} {self.what}"
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a table or column that an upgrade would make."""
+        return self.what == _MISSING
+
 
 class _Column(NamedTuple):
     kind: str
@@ -88,12 +94,12 @@ def _of(connection: sa.Connection, table: sa.Table) -> Iterator[Difference]:
     name = f"{SCHEMA}.{table.name}"
     found = _columns(connection, table.name, SCHEMA)
     if not found:
-        yield Difference(name, "is not there", breaks=True)
+        yield Difference(name, _MISSING, breaks=True)
         return
     declared = _declared(connection, table)
     for column, wanted in declared.items():
         if column not in found:
-            yield Difference(f"{name}.{column}", "is not there", breaks=True)
+            yield Difference(f"{name}.{column}", _MISSING, breaks=True)
         else:
             yield from _compared(f"{name}.{column}", found[column], wanted)
     for column, there in found.items():

@@ -42,6 +42,10 @@ def upgrade(
             "--partitioned", help="Partition the histories by month, while materialisers work on."
         ),
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print the SQL that this database still needs; only read it."),
+    ] = False,
     only_roles: Annotated[
         bool,
         typer.Option("--only-roles", help="With --sql: print the SQL for the roles alone."),
@@ -62,14 +66,20 @@ def upgrade(
     do not exist are created without a password. Nothing is dropped or revoked; rights that a role
     has on these tables and does not need are listed.
 
-    Exit status 0: the tables are made; 1: a column is such that rows may be refused; 2: it could
-    not be done.
+    --plan shows what an upgrade would do, while everything works on: a new column is nullable, so
+    that no row is rewritten; older rows have it empty until `sinergi rebuild`. Roles, rights and
+    partitions of coming months are not shown.
+
+    Exit status 0: the tables are made; 1: a column is such that rows may be refused, or with --plan
+    something is left to do; 2: it could not be done.
 
     Examples:
       sinergi db upgrade --role producer --database postgresql://owner@/sdp
       sinergi db upgrade --role consumer --sql > sinergi.sql
+      sinergi db upgrade --role consumer --plan
       sinergi db upgrade --role consumer --partitioned
     """
+    _check_plan(plan=plan, excluded=as_sql or partitioned or only_roles)
     projections = _projections() if role is Role.CONSUMER else ()
     roles = roles_of(root.settings().values, BusRole(role.value), projections)
     if only_roles:
@@ -84,6 +94,9 @@ def upgrade(
         terminal.show_bytes(f"{made}\n".encode())
         return
     url = _url(database, role)
+    if plan:
+        _show_plan(url, role, projections)
+        return
     done = migrate.upgrade(url, role, projections, roles)
     for each in (*done.roles, *done.excess, *done.foreign):
         terminal.note(f"sinergi: {each}")
@@ -153,6 +166,29 @@ def _check_partitioned(role: Role, *, partitioned: bool, as_sql: bool) -> None:
     if partitioned and (as_sql or role is not Role.CONSUMER):
         what = "it changes the tables of a consumer's database, and so excludes --sql"
         raise typer.BadParameter(what, param_hint="--partitioned")
+
+
+def _check_plan(*, plan: bool, excluded: bool) -> None:
+    if plan and excluded:
+        what = (
+            "it shows what this database needs, and so excludes --sql, --only-roles, --partitioned"
+        )
+        raise typer.BadParameter(what, param_hint="--plan")
+
+
+def _show_plan(url: str, role: Role, projections: Sequence[Projection]) -> None:
+    """Print what an upgrade would run, and note what it would leave as it is."""
+    wanted = migrate.plan(url, role, projections)
+    terminal.show_bytes(wanted.encode())
+    if wanted:
+        terminal.note(f"sinergi: the tables of a {role.value} are to be upgraded; nothing was done")
+    else:
+        terminal.note(f"sinergi: the tables of a {role.value} are up to date")
+    differing = [each for each in migrate.differences(url, projections) if not each.is_missing]
+    for each in differing:
+        terminal.note(f"sinergi: {each}; an upgrade leaves it as it is")
+    if wanted or any(each.breaks for each in differing):
+        raise typer.Exit(ExitStatus.NEGATIVE)
 
 
 def _report(done: str) -> None:

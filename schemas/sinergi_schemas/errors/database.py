@@ -13,6 +13,17 @@ class TablesMissing(Refused):
     role: str
 
 
+class TablesNewer(Refused):
+    """A newer version of Sinergi has migrated the tables of a {role}, and nothing was done.
+    They are at {revision}, and this version knows them up to {known}. Run `sinergi db upgrade` with
+    the newer version. Relay and materialiser of this version go on with these tables.
+    """
+
+    role: str
+    revision: str
+    known: str
+
+
 class DatabaseAway(ServiceAway):
     """The database is not available ({why}). Check it, and its address, given by {origin}.
 
